@@ -1,0 +1,1 @@
+"""What happened: one file per table, with the few queries on it."""

@@ -1,0 +1,128 @@
+"""What can be wrong with DICOM input or with a DICOM peer, one class per thing an operator would do differently.
+
+DicomError
+├── Permanent                       stops the series; a person must look
+│   ├── NotDicom                    the file is not DICOM, or ends before its header does
+│   ├── UnsupportedObject           a valid object that is no MR image (report, raw data, ...)
+│   ├── UnsupportedTransferSyntax   no decoder for its compression
+│   ├── TruncatedPixelData          fewer bytes than Rows x Columns x frames need
+│   ├── LossyPhase                  the phase was compressed with loss at some time
+│   ├── UnknownVendor               no table of conventions for this Manufacturer
+│   ├── MissingAttribute            an attribute that decides the reading is absent
+│   ├── ContradictoryHeader         two attributes state different things
+│   ├── NoPhaseInProtocol           no phase can come: diffusion, inversion recovery, BOLD magnitude, ...
+│   ├── PhaseMissing                magnitude only
+│   ├── MagnitudeMissing            phase only
+│   ├── PhaseScaleUnknown           the factor from stored value to radians cannot be decided
+│   ├── FieldMapNotPhase            a field map in hertz
+│   ├── PhaseDifference             the difference of two echoes, not the phase of each
+│   ├── FilteredPhase               SWI or homodyne filtered, or corrected for distortion
+│   ├── NotFiniteValues             NaN or infinity in the pixels
+│   ├── MixedSeries                 more than one acquisition where one was expected
+│   ├── IncompleteSeries            echoes, parts or slices are missing
+│   └── GeometryUnusable            slices that form no regular grid
+│   └── InvalidObject               an object of ours that does not pass its own validation
+└── Transient                       try again later
+    ├── PeerUnreachable             no association
+    └── PeerRefused                 an empty or failed status
+"""
+
+
+class DicomError(Exception):
+    """Any failure of this package; its text is a sentence for the operator that says what to do next."""
+
+
+class Permanent(DicomError):
+    """Trying again gives the same result."""
+
+
+class Transient(DicomError):
+    """Trying again may succeed."""
+
+
+class NotDicom(Permanent):
+    """The file is not DICOM or its header cannot be read; ask the sender to send it again."""
+
+
+class UnsupportedObject(Permanent):
+    """The object is valid DICOM but no MR image; nothing is to be done."""
+
+
+class UnsupportedTransferSyntax(Permanent):
+    """No decoder for this compression; ask the sender for Explicit VR Little Endian."""
+
+
+class TruncatedPixelData(Permanent):
+    """The pixel data end early; ask the sender to send the instance again."""
+
+
+class LossyPhase(Permanent):
+    """Lossy compression has destroyed the phase; send the uncompressed images."""
+
+
+class UnknownVendor(Permanent):
+    """Lodestone has no table of conventions for this manufacturer, so the phase cannot be trusted."""
+
+
+class MissingAttribute(Permanent):
+    """An attribute without which the image cannot be read rightly is absent."""
+
+
+class ContradictoryHeader(Permanent):
+    """Two attributes of one image state different things about it."""
+
+
+class NoPhaseInProtocol(Permanent):
+    """The protocol is no gradient echo with phase; route it elsewhere."""
+
+
+class PhaseMissing(Permanent):
+    """Only magnitude arrived; switch on phase reconstruction in the protocol."""
+
+
+class MagnitudeMissing(Permanent):
+    """Only phase arrived; send the magnitude images as well."""
+
+
+class PhaseScaleUnknown(Permanent):
+    """Nothing in the header proves how stored values become radians."""
+
+
+class FieldMapNotPhase(Permanent):
+    """The images are a field map in hertz, not a wrapped phase."""
+
+
+class PhaseDifference(Permanent):
+    """The images are the phase difference of two echoes; send the phase of every echo."""
+
+
+class FilteredPhase(Permanent):
+    """The phase was filtered or resampled by the scanner and is no longer quantitative."""
+
+
+class NotFiniteValues(Permanent):
+    """The pixels contain NaN or infinity."""
+
+
+class MixedSeries(Permanent):
+    """Images of more than one acquisition were found where one was expected."""
+
+
+class IncompleteSeries(Permanent):
+    """Echoes, parts or slices are missing; the sentence names them."""
+
+
+class GeometryUnusable(Permanent):
+    """The slices do not form one regular grid; the sentence says how."""
+
+
+class InvalidObject(Permanent):
+    """An object that Lodestone made does not pass its own validation and is not sent."""
+
+
+class PeerUnreachable(Transient):
+    """No association with the peer could be made."""
+
+
+class PeerRefused(Transient):
+    """The peer answered with an empty or a failed status."""

@@ -1,0 +1,48 @@
+"""What the mathematics refuses, one class per thing an operator would do differently.
+
+PipelineError
+├── Permanent
+│   ├── UnknownMethod         a recipe names a step, method or parameter that does not exist
+│   ├── InvalidRecipe         a recipe cannot be read, or a value is out of range
+│   ├── UnusableInput         shapes disagree, values are not finite, too few slices, no signal
+│   ├── SingleEcho            a method that needs several echoes was given one
+│   └── NotConverged          an iteration diverged; the map would be wrong
+└── Transient
+    └── OutOfMemory           the device has too little memory now
+"""
+
+
+class PipelineError(Exception):
+    """Any failure of this package; its text is a sentence for the operator that says what to do next."""
+
+
+class Permanent(PipelineError):
+    """Trying again gives the same result."""
+
+
+class Transient(PipelineError):
+    """Trying again may succeed."""
+
+
+class UnknownMethod(Permanent):
+    """A step, method or parameter that does not exist; the sentence names the nearest right one."""
+
+
+class InvalidRecipe(Permanent):
+    """The recipe cannot be read or holds a value out of range."""
+
+
+class UnusableInput(Permanent):
+    """The arrays cannot be mapped; the sentence says why."""
+
+
+class SingleEcho(Permanent):
+    """The method needs two echoes or more; choose a recipe for one echo."""
+
+
+class NotConverged(Permanent):
+    """An iteration diverged."""
+
+
+class OutOfMemory(Transient):
+    """The device has too little free memory."""
