@@ -1,0 +1,88 @@
+"""Fixtures of the end-to-end tests: a node at a site with a real Orthanc as its PACS, and what arrives there."""
+
+import contextlib
+import io
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage
+
+from tests.e2e.node_process import Node, serving, write_site
+from tests.e2e.orthanc import Orthanc, running_orthanc
+
+Send = Callable[[list[Path]], None]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital: a node and its PACS, which is also the sender where a test wants it to be."""
+
+    node: Node
+    pacs: Orthanc
+
+    def derived_images(self) -> list[pydicom.Dataset]:
+        """Return the derived MR images that the PACS holds, ordered along the slice normal."""
+        found = [self.dataset(one) for one in self.pacs.instances(MRImageStorage)]
+        derived = [one for one in found if one.ImageType[0] == "DERIVED"]
+        return sorted(derived, key=lambda one: position_along_normal(one.ImagePositionPatient, one))
+
+    def reports(self) -> list[pydicom.Dataset]:
+        """Return the structured reports that the PACS holds."""
+        return [self.dataset(one) for one in self.pacs.instances(Comprehensive3DSRStorage)]
+
+    def dataset(self, instance: str) -> pydicom.Dataset:
+        """Return one object of the PACS."""
+        return pydicom.dcmread(io.BytesIO(self.pacs.file(instance)))
+
+    def send_from_orthanc(self, paths: list[Path]) -> None:
+        """Let Orthanc send the files to the node."""
+        self.pacs.send(self.pacs.upload(paths), "LODESTONE")
+
+    def send_with_dcmtk(self, storescu: str, paths: list[Path], calling_ae: str = "SCANNER") -> None:
+        """Let DCMTK send the files to the node on one association."""
+        files = [str(path) for path in paths]
+        subprocess.run(
+            [storescu, "-R", "-aet", calling_ae, "-aec", "LODESTONE", "127.0.0.1", str(self.node.port), *files],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "TCP_NODELAY": "1"},
+            timeout=120,
+        )
+
+
+def position_along_normal(position: list[float], image: pydicom.Dataset) -> float:
+    """Return where a slice lies along the normal of its ImageOrientationPatient [mm]."""
+    orientation = np.asarray(image.ImageOrientationPatient, float)
+    return float(np.dot(np.cross(orientation[:3], orientation[3:]), np.asarray(position, float)))
+
+
+@pytest.fixture(scope="session")
+def philips(data_dir: Path) -> dict[str, list[Path]]:
+    """Return the Philips two-echo head as its classic and its enhanced files."""
+    folder = data_dir / "philips_ingenia_571_2echo_gre"
+    return {
+        "classic": sorted((folder / "classic").glob("*.dcm")),
+        "enhanced": sorted((folder / "enhanced").glob("*phMag.dcm")),
+    }
+
+
+@pytest.fixture
+def open_site(tmp_path: Path, program: Callable[[str], str]) -> Iterator[Callable[..., Site]]:
+    """Return the function that opens a site: Orthanc and a serving node that deliver to one another."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(extra: dict[str, str] | None = None) -> Site:
+            pacs = stack.enter_context(running_orthanc(tmp_path / "pacs", program("Orthanc"), "ORTHANC"))
+            archive = f"ORTHANC@127.0.0.1:{pacs.dicom_port}"
+            node = write_site(tmp_path / "site", archive, ["SCANNER", "ORTHANC"], extra)
+            pacs.put_modality("LODESTONE", "LODESTONE", node.port)
+            stack.enter_context(serving(node))
+            return Site(node, pacs)
+
+        yield opened

@@ -1,0 +1,89 @@
+"""A real Orthanc for the tests: started on free ports in a temporary folder, spoken to over REST and DICOM."""
+
+import contextlib
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.waiting import eventually, free_port, is_listening
+
+
+class Orthanc:
+    """One running Orthanc."""
+
+    def __init__(self, ae_title: str, dicom_port: int, http_port: int) -> None:
+        self.ae_title = ae_title
+        self.dicom_port = dicom_port
+        self.http_port = http_port
+
+    def call(self, path: str, body: bytes | dict | None = None) -> object:
+        """GET `path`, or POST `body` to it; return the answer's JSON."""
+        content = json.dumps(body).encode() if isinstance(body, dict) else body
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", data=content)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def file(self, instance: str) -> bytes:
+        """Return the DICOM file of an instance as Orthanc keeps it."""
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.http_port}/instances/{instance}/file", timeout=60
+        ) as answer:
+            return answer.read()
+
+    def upload(self, paths: list[Path]) -> list[str]:
+        """Put files into Orthanc; return its identifiers of the instances."""
+        return [self.call("/instances", path.read_bytes())["ID"] for path in paths]
+
+    def send(self, instances: list[str], modality: str) -> None:
+        """Let Orthanc send instances by C-STORE to a configured modality."""
+        self.call(f"/modalities/{modality}/store", {"Resources": instances, "Synchronous": True, "Timeout": 60})
+
+    def put_modality(self, name: str, ae_title: str, port: int) -> None:
+        """Tell Orthanc where a DICOM peer on this machine listens."""
+        body = json.dumps({"AET": ae_title, "Host": "127.0.0.1", "Port": port}).encode()
+        url = f"http://127.0.0.1:{self.http_port}/modalities/{name}"
+        urllib.request.urlopen(urllib.request.Request(url, data=body, method="PUT"), timeout=60).close()
+
+    def instances(self, sop_class_uid: str) -> list[str]:
+        """Return Orthanc's identifiers of all instances of one SOP class."""
+        query = {"Level": "Instance", "Query": {"SOPClassUID": sop_class_uid}}
+        return self.call("/tools/find", query)
+
+
+@contextlib.contextmanager
+def running_orthanc(folder: Path, program: str, ae_title: str) -> Iterator[Orthanc]:
+    """Start Orthanc with its storage in `folder`; stop it and wait for its end on leaving."""
+    folder.mkdir(parents=True, exist_ok=True)
+    orthanc = Orthanc(ae_title, free_port(), free_port())
+    settings = {
+        "Name": ae_title,
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "HttpPort": orthanc.http_port,
+        "DicomPort": orthanc.dicom_port,
+        "DicomAet": ae_title,
+        "DicomCheckCalledAet": True,
+        "DicomAlwaysAllowStore": True,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomModalitiesInDatabase": True,
+        "OverwriteInstances": False,
+        "Plugins": [],
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "orthanc.log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, str(folder / "orthanc.json")],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TCP_NODELAY": "1"},
+        )
+    try:
+        eventually(lambda: is_listening(orthanc.http_port) and is_listening(orthanc.dicom_port), 30, "Orthanc's start")
+        yield orthanc
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
