@@ -1,0 +1,147 @@
+"""Recipes: which method does each step of the chain, with which settings; read from TOML, identified by a digest."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from typing import Any
+
+from pipeline.errors import InvalidRecipe, UnknownMethod
+from pipeline.method import Method, nearest, resolve_settings
+from pipeline.methods import STEPS
+
+_SUFFIX = ".toml"
+_ACQUIRED = frozenset({"phase", "magnitude"})
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """The method chosen for a step and the settings that differ from its defaults."""
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A chain of steps, in the order in which they run."""
+
+    name: str
+    description: str
+    steps: Mapping[str, MethodChoice]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the chain with every default written out; name and description do not enter."""
+        resolved = {
+            step: {"method": choice.method, "settings": asdict(self.settings_of(step))}
+            for step, choice in self.steps.items()
+        }
+        text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def method_of(self, step: str) -> Method:
+        """Return the method of a step of this recipe."""
+        return find_method(step, self.steps[step].method)
+
+    def settings_of(self, step: str) -> Any:
+        """Return the complete settings of a step of this recipe."""
+        choice = self.steps[step]
+        return resolve_settings(self.method_of(step), choice.settings, f"recipe '{self.name}', step '{step}'")
+
+    @property
+    def needs_several_echoes(self) -> bool:
+        """Say whether a method of this recipe cannot work on one echo."""
+        return "phase_offset_removal" in self.steps and self.steps["phase_offset_removal"].method != "none"
+
+
+def find_method(step: str, name: str) -> Method:
+    """Return the method of that name for a step.
+
+    Raises
+    ------
+    UnknownMethod
+        The step or the method does not exist; the sentence names the nearest right one.
+    """
+    if step not in STEPS:
+        raise UnknownMethod(f"There is no step '{step}'; {nearest(step, STEPS)}")
+    if name not in STEPS[step]:
+        raise UnknownMethod(f"Step '{step}' has no method '{name}'; {nearest(name, STEPS[step])}")
+    return STEPS[step][name]
+
+
+def parse_recipe(text: str) -> Recipe:
+    """Read a recipe from TOML: `name`, `description`, and one table per step with `method` and its settings.
+
+    Raises
+    ------
+    UnknownMethod
+        A step, method or parameter does not exist; the sentence names the nearest right one.
+    InvalidRecipe
+        The text is not TOML, a value is out of range, or a step lacks what an earlier one must make.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRecipe(f"The recipe is not valid TOML: {error}.") from error
+    name, description = document.pop("name", None), document.pop("description", "")
+    if not isinstance(name, str) or not name or not isinstance(description, str):
+        raise InvalidRecipe('A recipe starts with name = "..." and description = "..."; the name is missing.')
+    choices = {step: _choice(step, table) for step, table in document.items()}
+    recipe = Recipe(name, description, {step: choices[step] for step in STEPS if step in choices})
+    for step in recipe.steps:
+        recipe.settings_of(step)
+    _check_chain(recipe)
+    return recipe
+
+
+def builtin_recipe_names() -> tuple[str, ...]:
+    """Return the names of the recipes that come with Lodestone, in alphabetical order."""
+    entries = (resources.files("pipeline") / "recipes").iterdir()
+    return tuple(sorted(entry.name.removesuffix(_SUFFIX) for entry in entries if entry.name.endswith(_SUFFIX)))
+
+
+def builtin_recipe_text(name: str) -> str:
+    """Return the TOML of a recipe that comes with Lodestone, or refuse with the nearest right name."""
+    names = builtin_recipe_names()
+    if name not in names:
+        raise UnknownMethod(f"There is no built-in recipe '{name}'; {nearest(name, names)}")
+    return (resources.files("pipeline") / "recipes" / f"{name}{_SUFFIX}").read_text("utf-8")
+
+
+def builtin_recipe(name: str) -> Recipe:
+    """Return a recipe that comes with Lodestone, or refuse with the nearest right name."""
+    return parse_recipe(builtin_recipe_text(name))
+
+
+def _choice(step: str, table: object) -> MethodChoice:
+    if step not in STEPS:
+        raise UnknownMethod(f"There is no step '{step}'; {nearest(step, STEPS)}")
+    if not isinstance(table, dict) or not isinstance(table.get("method"), str):
+        raise InvalidRecipe(f"Step '{step}' needs a line method = \"...\"; {nearest('', STEPS[step])}.")
+    settings = {key: value for key, value in table.items() if key != "method"}
+    find_method(step, table["method"])
+    return MethodChoice(table["method"], settings)
+
+
+def _check_chain(recipe: Recipe) -> None:
+    """Refuse a chain in which a step lacks an input, or that ends without a susceptibility map."""
+    made = set(_ACQUIRED)
+    for step in recipe.steps:
+        missing = [name for name in recipe.method_of(step).inputs if name not in made]
+        if missing:
+            makers = [maker for maker, table in STEPS.items() if any(missing[0] in m.outputs for m in table.values())]
+            raise InvalidRecipe(
+                f"Recipe '{recipe.name}': step '{step}' needs '{missing[0]}', which no earlier step makes; "
+                f"add one of: {', '.join(makers)}."
+            )
+        made.update(recipe.method_of(step).outputs)
+    if "susceptibility" not in made:
+        raise InvalidRecipe(
+            f"Recipe '{recipe.name}' makes no susceptibility map; add 'total_field_inversion', or "
+            "'background_field_removal' and 'dipole_inversion'."
+        )
+    if {"dipole_inversion", "total_field_inversion"} <= set(recipe.steps):
+        raise InvalidRecipe(f"Recipe '{recipe.name}' inverts twice; keep dipole_inversion or total_field_inversion.")

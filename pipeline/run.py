@@ -1,0 +1,111 @@
+"""Run a recipe on an acquisition: check the input, do the steps in order, collect maps and quality."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pipeline.acquisition import Acquisition
+from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
+from pipeline.maps import Maps, Quality
+from pipeline.method import OnIteration, StepContext
+from pipeline.quality import assess
+from pipeline.recipe import Recipe
+
+OnProgress = Callable[[str, float], None]
+"""Called with a step's name and the fraction of it that is done (0 to 1); may raise to cancel the run."""
+
+LEAST_SLICES = 16
+
+
+def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None = None) -> tuple[Maps, Quality]:
+    """Map an acquisition with a recipe.
+
+    Parameters
+    ----------
+    acquisition
+        Echo images; float32 on the device that shall compute. A mask in it replaces the recipe's masking step.
+    recipe
+        The chain.
+    on_progress
+        Told about the start (0), the long iterations and the end (1) of every step.
+
+    Raises
+    ------
+    UnusableInput
+        Values are not finite or all zero, or there are too few slices.
+    SingleEcho
+        The recipe needs several echoes and one was given.
+    OutOfMemory
+        The device has too little memory.
+    """
+    refuse_unusable(acquisition)
+    if recipe.needs_several_echoes and len(acquisition.echo_times_s) == 1:
+        raise SingleEcho(
+            f"Recipe '{recipe.name}' separates the phase offset from the field, which needs two echoes or more; "
+            "this series has one. Use the recipe 'single_echo'."
+        )
+    try:
+        artefacts = _run_steps(acquisition, recipe, on_progress or _ignore)
+        maps = _collect(artefacts, recipe)
+        quality = assess(maps, artefacts, acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory("The device has too little free memory for this series; try again later.") from error
+    return maps, quality
+
+
+def refuse_unusable(acquisition: Acquisition) -> None:
+    """Refuse an acquisition from which no map can come, with a sentence that says why and what to do.
+
+    Raises
+    ------
+    UnusableInput
+        Values are not finite or all zero, or there are too few slices.
+    """
+    for name, images in (("magnitude", acquisition.magnitude), ("phase", acquisition.phase)):
+        if not bool(torch.isfinite(images).all()):
+            raise UnusableInput(f"The {name} images hold values that are not finite; export the series again.")
+        if not bool(images.any()):
+            raise UnusableInput(f"The {name} images hold only zeros; check that the {name} was exported.")
+    thinnest = min(acquisition.grid.shape)
+    if thinnest < LEAST_SLICES:
+        raise UnusableInput(
+            f"The volume is only {thinnest} voxels thick; a dipole's field reaches further than that. "
+            f"Acquire at least {LEAST_SLICES} slices, better the whole brain."
+        )
+
+
+def _ignore(step: str, fraction: float) -> None:
+    """Stand in where nobody listens to the progress."""
+
+
+def _run_steps(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress) -> dict[str, Tensor]:
+    context = StepContext(acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla)
+    artefacts = {"magnitude": acquisition.magnitude.float(), "phase": acquisition.phase.float()}
+    if acquisition.mask is not None:
+        artefacts["mask"] = acquisition.mask.bool()
+    for step in recipe.steps:
+        on_progress(step, 0.0)
+        if not (step == "masking" and acquisition.mask is not None):
+            method = recipe.method_of(step)
+            known = (*method.inputs, *method.optional_inputs)
+            given = {name: artefacts[name] for name in known if name in artefacts}
+            listening = replace(context, on_iteration=_listener(on_progress, step))
+            artefacts.update(method.run(given, listening, recipe.settings_of(step)))
+        on_progress(step, 1.0)
+    return artefacts
+
+
+def _listener(on_progress: OnProgress, step: str) -> OnIteration:
+    return lambda fraction: on_progress(step, fraction)
+
+
+def _collect(artefacts: dict[str, Tensor], recipe: Recipe) -> Maps:
+    """Gather the maps, zero outside the final mask."""
+    mask = artefacts["mask"]
+    names = ("susceptibility", "total_field", "local_field", "field_noise")
+    inside = {name: torch.where(mask, artefacts[name], 0.0).float() for name in names}
+    r2star = torch.where(mask, artefacts["r2star"], 0.0).float() if "r2star" in artefacts else None
+    reference = recipe.steps["referencing"].method if "referencing" in recipe.steps else "none"
+    return Maps(mask=mask, r2star=r2star, reference=reference, **inside)
