@@ -1,0 +1,212 @@
+"""Storage and verification as a provider: admits known callers, hands over received bytes, answers with a status."""
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicom_io.errors import NotDicom
+from dicom_io.network.association import (
+    NETWORK_TIMEOUT_S,
+    application_entity,
+    connection_handlers,
+)
+from dicom_io.network.contexts import sop_class_name, storage_contexts
+from dicom_io.network.part10 import check_uid
+from dicom_io.network.peers import Caller, admits, check_ae_title, displayable_ae_title
+
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+NOT_AUTHORISED = 0x0124
+
+# A-ASSOCIATE-RJ: rejected permanently, by the service user, calling / called AE title not recognised (PS3.8 9.3.4).
+CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
+CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
+
+
+@dataclass(frozen=True)
+class IncomingInstance:
+    """One C-STORE request: the encoded dataset exactly as it came, and what the command said about it."""
+
+    calling_ae: str
+    association: int
+    SOPClassUID: str
+    SOPInstanceUID: str
+    TransferSyntaxUID: str
+    dataset: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ScpSettings:
+    """How a provider listens. Port 0 takes a free one; without callers everybody is turned away."""
+
+    ae_title: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    callers: tuple[Caller, ...] = ()
+    requires_called_ae_title: bool = True
+    maximum_associations: int = 16
+    network_timeout_s: float = NETWORK_TIMEOUT_S
+    largest_object_bytes: int = 1024**3
+    contexts: tuple[PresentationContext, ...] = field(default_factory=lambda: tuple(storage_contexts()))
+
+    def __post_init__(self) -> None:
+        check_ae_title(self.ae_title)
+
+
+class StorageScp:
+    """Listens for associations until stopped.
+
+    `on_instance` makes an instance safe and returns; only then does the sender hear "success". Whatever it raises is
+    turned into a failure status by `status_of`. `on_refusal` hears the calling AE title and a sentence for everything
+    that was turned away. `on_end` hears that an association has ended, in good order or not.
+    """
+
+    def __init__(
+        self,
+        settings: ScpSettings,
+        on_instance: Callable[[IncomingInstance], None],
+        on_refusal: Callable[[str, str], None],
+        on_end: Callable[[str, int], None],
+        status_of: Callable[[Exception], int],
+    ) -> None:
+        self.settings = settings
+        self._on_instance = on_instance
+        self._on_refusal = on_refusal
+        self._on_end = on_end
+        self._status_of = status_of
+        self._admitted: weakref.WeakSet[Association] = weakref.WeakSet()
+        self._server: ThreadedAssociationServer | None = None
+        self._entity = application_entity(settings.ae_title)
+        self._entity.maximum_associations = settings.maximum_associations
+        self._entity.network_timeout = settings.network_timeout_s
+
+    def start(self) -> int:
+        """Listen in threads of this process and return the port.
+
+        Raises
+        ------
+        OSError
+            Host and port cannot be bound.
+        """
+        settings = self.settings
+        server = self._entity.make_server(
+            (settings.host, settings.port),
+            ae_title=settings.ae_title,
+            contexts=list(settings.contexts),
+            evt_handlers=[
+                *connection_handlers(settings.network_timeout_s, settings.largest_object_bytes),
+                (evt.EVT_REQUESTED, self._decide),
+                (evt.EVT_REJECTED, self._on_limit_reached),
+                (evt.EVT_ACCEPTED, self._on_accepted),
+                (evt.EVT_C_STORE, self._on_store),
+                (evt.EVT_C_ECHO, self._on_echo),
+                (evt.EVT_RELEASED, self._on_association_end),
+                (evt.EVT_ABORTED, self._on_association_end),
+            ],
+            server_class=_BoundedServer,
+        )
+        self._entity._servers.append(server)
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(0.1,), name="storage-scp", daemon=True).start()
+        return self.port
+
+    @property
+    def port(self) -> int:
+        """The port that is bound, also where a free one was asked for."""
+        if self._server is None:
+            raise RuntimeError("The provider has not been started.")
+        return int(self._server.server_address[1])
+
+    @property
+    def n_associations(self) -> int:
+        """How many associations are open now."""
+        return sum(1 for association in self._entity.active_associations if association.is_established)
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """Take no new association, let the open ones end for `grace_s` [s], then abort what is left."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.shutdown()
+        for association in self._entity.active_associations:
+            association.join(grace_s)
+        for association in self._entity.active_associations:
+            association.abort()
+
+    def _decide(self, event: evt.Event) -> None:
+        """Admit or reject; an association that this function has not admitted can neither store nor verify."""
+        association, request = event.assoc, event.assoc.requestor.primitive
+        caller = displayable_ae_title(request.calling_ae_title)
+        called = displayable_ae_title(request.called_ae_title)
+        if self.settings.requires_called_ae_title and called != self.settings.ae_title.strip():
+            why = f"association rejected: it called for {called}, not for {self.settings.ae_title}"
+            self._reject(association, CALLED_AE_NOT_RECOGNISED, caller, why)
+        elif not admits(self.settings.callers, request.calling_ae_title, association.requestor.address):
+            why = f"association rejected: {caller} is not among the callers allowed from its address"
+            self._reject(association, CALLING_AE_NOT_RECOGNISED, caller, why)
+        else:
+            self._admitted.add(association)
+
+    def _reject(self, association: Association, answer: tuple[int, int, int], caller: str, why: str) -> None:
+        association.acse.send_reject(*answer)
+        try:
+            self._on_refusal(caller, why)
+        finally:
+            association.kill()
+
+    def _on_limit_reached(self, event: evt.Event) -> None:
+        caller = displayable_ae_title(event.assoc.requestor.primitive.calling_ae_title)
+        limit = self.settings.maximum_associations
+        self._on_refusal(caller, f"association rejected for now: {limit} are open already")
+
+    def _on_accepted(self, event: evt.Event) -> None:
+        rejected = event.assoc.rejected_contexts
+        if not rejected:
+            return
+        names = sorted({sop_class_name(str(context.abstract_syntax)) for context in rejected})
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        self._on_refusal(displayable_ae_title(event.assoc.requestor.ae_title), f"object types not accepted: {shown}")
+
+    def _on_echo(self, event: evt.Event) -> int:
+        return SUCCESS if event.assoc in self._admitted else NOT_AUTHORISED
+
+    def _on_store(self, event: evt.Event) -> int:
+        if event.assoc not in self._admitted:
+            return NOT_AUTHORISED
+        try:
+            self._on_instance(_incoming(event))
+        except Exception as error:  # noqa: BLE001  whatever went wrong, the sender must not hear "success"
+            return self._status_of(error) or PROCESSING_FAILURE
+        return SUCCESS
+
+    def _on_association_end(self, event: evt.Event) -> None:
+        if event.assoc in self._admitted:
+            self._admitted.discard(event.assoc)
+            self._on_end(displayable_ae_title(event.assoc.requestor.ae_title), id(event.assoc))
+
+
+class _BoundedServer(ThreadedAssociationServer):
+    """Closes a connection at once while too many others have not even asked for an association."""
+
+    def verify_request(self, request: object, client_address: object) -> bool:
+        return len(self.active_associations) < 4 * self.ae.maximum_associations
+
+
+def _incoming(event: evt.Event) -> IncomingInstance:
+    request = event.request
+    if request.DataSet is None:
+        raise NotDicom("The request holds no dataset; ask the sender to send the instance again.")
+    return IncomingInstance(
+        calling_ae=displayable_ae_title(event.assoc.requestor.ae_title),
+        association=id(event.assoc),
+        SOPClassUID=check_uid(str(request.AffectedSOPClassUID), "AffectedSOPClassUID"),
+        SOPInstanceUID=check_uid(str(request.AffectedSOPInstanceUID), "AffectedSOPInstanceUID"),
+        TransferSyntaxUID=str(event.context.transfer_syntax),
+        dataset=event.encoded_dataset(include_meta=False),
+    )
