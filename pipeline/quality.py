@@ -64,7 +64,7 @@ def _data_consistency(maps: Maps, grid: Grid) -> float:
     return float((difference.abs() / maps.field_noise[maps.mask].clamp_min(1e-6)).median())
 
 
-def _residual_fraction(unwrapped: Tensor, maps: Maps, echo_times_s: tuple[float, ...], b0: float) -> float:
+def _residual_fraction(unwrapped: Tensor, maps: Maps, echo_times_s: tuple[float, ...], b0_tesla: float) -> float:
     """Return the share of mask voxels in which an echo lies more than π away from a straight line through zero."""
     wrong = torch.zeros_like(maps.mask)
     for echo, time in enumerate(echo_times_s):
