@@ -42,6 +42,8 @@ PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 MRI_OF_UNSPECIFIED_BODY_REGION = Code("25056-3", "LN", "MRI unspecified body region")  # CID 100
 ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")  # CID 7150
 ALTERED_STRUCTURE = Code("49755003", "SCT", "Morphologically Altered Structure")
+MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")  # CID 7162
+HEMORRHAGE = Code("50960005", "SCT", "Hemorrhage")
 
 BRAIN = Code("12738006", "SCT", "Brain")  # CID 7140
 
@@ -72,6 +74,8 @@ _ANATOMY: tuple[tuple[Code, tuple[str, ...]], ...] = (
     (Code("389080008", "SCT", "White matter"), ("white matter", "wm")),
     (Code("389081007", "SCT", "Gray matter"), ("gray matter", "grey matter", "gm")),
     (Code("66720007", "SCT", "Lateral ventricle"), ("lateral ventricle", "ventricle", "ventricles")),
+    (Code("29092000", "SCT", "Vein"), ("vein", "veins")),
+    (HEMORRHAGE, ("hemorrhage", "haemorrhage", "bleed", "microbleed")),
 )
 _BY_NAME = {name: code for code, names in _ANATOMY for name in names}
 _SIDES = {"left": LEFT, "l": LEFT, "lh": LEFT, "right": RIGHT, "r": RIGHT, "rh": RIGHT}
@@ -96,6 +100,11 @@ def region(name: str) -> Region:
     plain = " ".join(rest)
     structure = _BY_NAME.get(plain.lower()) or private_code(plain)
     return Region(structure, sides[0] if len(sides) == 1 else None)
+
+
+def is_altered_structure(structure: Code) -> bool:
+    """Tell a finding from anatomy: a bleed is no part of the normal brain (Segmented Property Category)."""
+    return structure == HEMORRHAGE
 
 
 def private_code(meaning: str) -> Code:

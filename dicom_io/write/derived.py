@@ -1,12 +1,14 @@
 """What every object made from a source series shares: patient, study, frame of reference, equipment and times."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 
 from pydicom import DataElement, Dataset
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 from dicom_io.codes import coding_schemes
@@ -120,6 +122,30 @@ def copy_identity(target: Dataset, source: SourceSeries) -> None:
     if "BodyPartExamined" not in target:
         # Without it Laterality would be required (type 2C), and a head has none.
         target.BodyPartExamined = "BRAIN"
+
+
+def without_identity(objects: Sequence[Dataset]) -> list[Dataset]:
+    """Copy objects, sharing their pixels, with the patient and the study blanked.
+
+    Highdicom checks these values and puts a patient's name into its warnings; `copy_identity` writes them instead.
+    """
+    blanked = []
+    for original in objects:
+        copied = Dataset()
+        copied.update(original)
+        copied.file_meta = getattr(original, "file_meta", None) or _file_meta()
+        for keyword in _TYPE_2:
+            copied[keyword] = DataElement(tag_for_keyword(keyword), dictionary_VR(keyword), None)
+        for keyword in _OPTIONAL:
+            copied.pop(tag_for_keyword(keyword), None)
+        blanked.append(copied)
+    return blanked
+
+
+def _file_meta() -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return meta
 
 
 def describe_making(target: Dataset, source: SourceSeries, run: RunDescription, description: str) -> None:

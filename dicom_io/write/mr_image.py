@@ -1,7 +1,7 @@
 """Write a susceptibility map as classic MR images that every viewer shows in the same units.
 
-The stored value is the susceptibility in ppb: slope 1, intercept 0, one window for all slices. Viewers differ in whether
-they window stored or rescaled values, and several ignore or round small slopes; with slope 1 all of them agree.
+The stored value is the susceptibility in ppb: slope 1, intercept 0, one window for all slices. Viewers differ in
+whether they window stored or rescaled values, and several ignore or round small slopes; with slope 1 all agree.
 """
 
 from collections.abc import Mapping
@@ -54,9 +54,7 @@ def to_stored_ppb(susceptibility_ppb: np.ndarray) -> tuple[np.ndarray, int]:
     Raises InvalidObject for NaN or infinity: a map with holes is not to be sent.
     """
     if not np.isfinite(susceptibility_ppb).all():
-        message = (
-            "The susceptibility map contains NaN or infinity and is not written; look at the run's quality figures."
-        )
+        message = "The susceptibility map contains NaN or infinity and is not written; see the run's quality figures."
         raise InvalidObject(message)
     rounded = np.rint(susceptibility_ppb)
     clipped = int(np.count_nonzero(np.abs(rounded) > LARGEST_PPB))

@@ -89,7 +89,7 @@ def _order(shape: tuple[int, ...]) -> Iterator[tuple[str, int, int]]:
 
 def _shared(examination: Examination, geometry: Geometry, field_t: float, n_echoes: int) -> Dataset:
     image = Dataset()
-    image.SpecificCharacterSet = "ISO_IR 192"
+    image.SpecificCharacterSet = "ISO_IR 100"
     image.SOPClassUID = MRImageStorage
     _describe_examination(image, examination)
     image.Manufacturer = SIMULATED_MANUFACTURER
@@ -103,7 +103,7 @@ def _shared(examination: Examination, geometry: Geometry, field_t: float, n_echo
     image.SequenceVariant = "SP"
     image.ScanOptions = None
     image.MRAcquisitionType = "3D"
-    image.SequenceName = "*fl3d5r"
+    image.SequenceName = f"*fl3d{n_echoes}r"
     image.RepetitionTime = format_number_as_ds(examination.repetition_time_ms)
     image.FlipAngle = format_number_as_ds(examination.flip_angle_deg)
     image.EchoTrainLength = n_echoes

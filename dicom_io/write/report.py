@@ -1,0 +1,191 @@
+"""Write the measurements of a run as a Comprehensive 3D SR document after template TID 1500."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from highdicom.sr import (
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    ReferencedSegment,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from dicom_io.codes import (
+    HERTZ,
+    MAGNETIC_SUSCEPTIBILITY,
+    MEAN,
+    MEDIAN,
+    MILLILITRE,
+    MILLIMETRE,
+    MRI_OF_UNSPECIFIED_BODY_REGION,
+    NO_UNITS,
+    PARTS_PER_BILLION,
+    PARTS_PER_MILLION,
+    PER_SECOND,
+    RADIAN,
+    STANDARD_DEVIATION,
+    VOLUME,
+    private_code,
+    region,
+)
+from dicom_io.errors import InvalidObject
+from dicom_io.series import SourceSeries
+from dicom_io.write.derived import copy_identity, describe_making, without_identity
+from dicom_io.write.identity import REPORT_SERIES_OFFSET, derived_uid, series_number
+from dicom_io.write.provenance import RunDescription, plain_text
+
+# The unit of a quality figure is the last word of its name; a figure without a known unit is a pure number.
+_UNITS: Mapping[str, Code] = {
+    "ppb": PARTS_PER_BILLION,
+    "ppm": PARTS_PER_MILLION,
+    "ml": MILLILITRE,
+    "mm": MILLIMETRE,
+    "hz": HERTZ,
+    "rad": RADIAN,
+    "persecond": PER_SECOND,
+}
+
+
+@dataclass(frozen=True)
+class RegionValues:
+    """Susceptibility in one segment: `mean`, `sd` and `median` [ppb], `volume_ml` [ml].
+
+    `name` is the region's plain name with its side, as in the segmentation; `segment_number` is the segment's.
+    """
+
+    name: str
+    mean: float
+    sd: float
+    median: float
+    volume_ml: float
+    segment_number: int
+
+
+def measurement_report(
+    regions: Sequence[RegionValues],
+    segmentation: Dataset,
+    images: Sequence[Dataset],
+    source: SourceSeries,
+    run: RunDescription,
+    quality: Mapping[str, float],
+) -> Dataset:
+    """Write region values and quality figures as one report on the susceptibility images (PS3.3 A.35.13, TID 1500).
+
+    A quality figure's unit is read from the end of its name (`mask_volume_ml`, `field_noise_median_ppb`). The document
+    is complete but preliminary and unverified: no person has signed it. Raises InvalidObject where there is nothing
+    to report or a value is not finite.
+    """
+    if not regions and not quality:
+        message = "There are neither regions nor quality figures, so the report would be empty."
+        raise InvalidObject(message)
+    uid_parts = ("report", segmentation.SOPInstanceUID, *run.identity, _fingerprint(regions, quality))
+    groups = [_region_group(values, segmentation, uid_parts) for values in regions]
+    if quality:
+        groups.append(_quality_group(quality, uid_parts))
+    content = MeasurementReport(
+        observation_context=_observer(run),
+        procedure_reported=MRI_OF_UNSPECIFIED_BODY_REGION,
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    made = Comprehensive3DSR(
+        evidence=without_identity([segmentation, *images]),
+        content=content[0],
+        series_instance_uid=derived_uid(*uid_parts, "series"),
+        series_number=series_number(source.template.get("SeriesNumber"), REPORT_SERIES_OFFSET),
+        sop_instance_uid=derived_uid(*uid_parts, "instance"),
+        instance_number=1,
+        manufacturer="Lodestone",
+        is_complete=True,
+    )
+    copy_identity(made, source)
+    describe_making(made, source, run, "QSM report")
+    _drop_image_attributes(made)
+    return made
+
+
+def _fingerprint(regions: Sequence[RegionValues], quality: Mapping[str, float]) -> str:
+    """Spell out every number that is written, so that a report with other numbers is another object."""
+    rows = [(item.name, item.segment_number, item.mean, item.sd, item.median, item.volume_ml) for item in regions]
+    rows += [(name, 0, value) for name, value in sorted(quality.items())]
+    return ";".join(
+        f"{name}|{number}|" + "|".join(_digits(value) for value in values) for name, number, *values in rows
+    )
+
+
+def _digits(value: float) -> str:
+    # NumericValue is a DS of 16 characters; six significant digits are far beyond what a map can mean.
+    return f"{float(value):.6g}"
+
+
+def _observer(run: RunDescription) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=run.device_uid,
+        name=plain_text(run.node_ae_title, 64),
+        manufacturer_name="Lodestone",
+        model_name=plain_text(f"Lodestone {run.software_version} ({run.code_revision})", 64),
+    )
+    return ObservationContext(
+        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    )
+
+
+def _region_group(
+    values: RegionValues, segmentation: Dataset, uid_parts: tuple[str, ...]
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    named = region(values.name)
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=derived_uid(*uid_parts, "region", str(values.segment_number)),
+            identifier=plain_text(values.name, 64),
+        ),
+        referenced_segment=ReferencedSegment.from_segmentation(segmentation, values.segment_number),
+        finding_type=named.structure,
+        finding_sites=[FindingSite(named.structure, laterality=named.laterality)],
+        measurements=[
+            _measurement(MAGNETIC_SUSCEPTIBILITY, values.mean, PARTS_PER_BILLION, MEAN),
+            _measurement(MAGNETIC_SUSCEPTIBILITY, values.sd, PARTS_PER_BILLION, STANDARD_DEVIATION),
+            _measurement(MAGNETIC_SUSCEPTIBILITY, values.median, PARTS_PER_BILLION, MEDIAN),
+            _measurement(VOLUME, values.volume_ml, MILLILITRE),
+        ],
+    )
+
+
+def _quality_group(quality: Mapping[str, float], uid_parts: tuple[str, ...]) -> MeasurementsAndQualitativeEvaluations:
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=derived_uid(*uid_parts, "quality"), identifier="Quality of the map"),
+        measurements=[_quality_measurement(name, float(value)) for name, value in sorted(quality.items())],
+    )
+
+
+def _quality_measurement(name: str, value: float) -> Measurement:
+    words = re.split(r"[_\s]+", name.strip())
+    unit = _UNITS.get(words[-1].lower()) if len(words) > 1 else None
+    meaning = " ".join(words[:-1] if unit else words)
+    return _measurement(private_code(meaning.capitalize()), value, unit or NO_UNITS)
+
+
+def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Measurement:
+    if not math.isfinite(value):
+        message = f"The value of {name.meaning} is {value} and cannot be reported."
+        raise InvalidObject(message)
+    return Measurement(name=name, value=float(_digits(value)), unit=unit, derivation=derivation)
+
+
+def _drop_image_attributes(made: Dataset) -> None:
+    """Remove what belongs to images only: an SR document has no frame of reference and no patient position."""
+    for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined"):
+        if keyword in made:
+            delattr(made, keyword)
