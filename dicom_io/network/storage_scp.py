@@ -4,6 +4,8 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -27,6 +29,13 @@ NOT_AUTHORISED = 0x0124
 # A-ASSOCIATE-RJ: rejected permanently, by the service user, calling / called AE title not recognised (PS3.8 9.3.4).
 CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
 CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
+
+
+class Refused(StrEnum):
+    """What was turned away before an instance could be sent."""
+
+    ASSOCIATION = "association"
+    PRESENTATION_CONTEXT = "presentation_context"
 
 
 @dataclass(frozen=True)
@@ -62,25 +71,27 @@ class ScpSettings:
 class StorageScp:
     """Listens for associations until stopped.
 
-    `on_instance` makes an instance safe and returns; only then does the sender hear "success". Whatever it raises is
-    turned into a failure status by `status_of`. `on_refusal` hears the calling AE title and a sentence for everything
-    that was turned away. `on_end` hears that an association has ended, in good order or not.
+    `on_instance` makes an instance safe and returns; only then does the sender hear "success". Whatever it raises goes
+    to `on_failure` with calling AE title and association, which returns the status that the sender hears. `on_refusal`
+    hears what was turned away, the calling AE title and a sentence. `on_end` hears calling AE title and number of an
+    association that has ended, in good order or not.
     """
 
     def __init__(
         self,
         settings: ScpSettings,
         on_instance: Callable[[IncomingInstance], None],
-        on_refusal: Callable[[str, str], None],
+        on_failure: Callable[[Exception, str, int], int],
+        on_refusal: Callable[[Refused, str, str], None],
         on_end: Callable[[str, int], None],
-        status_of: Callable[[Exception], int],
     ) -> None:
         self.settings = settings
         self._on_instance = on_instance
         self._on_refusal = on_refusal
         self._on_end = on_end
-        self._status_of = status_of
-        self._admitted: weakref.WeakSet[Association] = weakref.WeakSet()
+        self._on_failure = on_failure
+        self._admitted: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
+        self._numbers = count(1)
         self._server: ThreadedAssociationServer | None = None
         self._entity = application_entity(settings.ae_title)
         self._entity.maximum_associations = settings.maximum_associations
@@ -141,8 +152,7 @@ class StorageScp:
 
     def _decide(self, event: evt.Event) -> None:
         """Admit or reject; an association that this function has not admitted can neither store nor verify."""
-        association, request = event.assoc, event.assoc.requestor.primitive
-        caller = displayable_ae_title(request.calling_ae_title)
+        association, request, caller = event.assoc, event.assoc.requestor.primitive, _caller(event)
         called = displayable_ae_title(request.called_ae_title)
         if self.settings.requires_called_ae_title and called != self.settings.ae_title.strip():
             why = f"association rejected: it called for {called}, not for {self.settings.ae_title}"
@@ -151,19 +161,18 @@ class StorageScp:
             why = f"association rejected: {caller} is not among the callers allowed from its address"
             self._reject(association, CALLING_AE_NOT_RECOGNISED, caller, why)
         else:
-            self._admitted.add(association)
+            self._admitted[association] = next(self._numbers)
 
     def _reject(self, association: Association, answer: tuple[int, int, int], caller: str, why: str) -> None:
         association.acse.send_reject(*answer)
         try:
-            self._on_refusal(caller, why)
+            self._on_refusal(Refused.ASSOCIATION, caller, why)
         finally:
             association.kill()
 
     def _on_limit_reached(self, event: evt.Event) -> None:
-        caller = displayable_ae_title(event.assoc.requestor.primitive.calling_ae_title)
-        limit = self.settings.maximum_associations
-        self._on_refusal(caller, f"association rejected for now: {limit} are open already")
+        why = f"association rejected for now: {self.settings.maximum_associations} are open already"
+        self._on_refusal(Refused.ASSOCIATION, _caller(event), why)
 
     def _on_accepted(self, event: evt.Event) -> None:
         rejected = event.assoc.rejected_contexts
@@ -171,24 +180,25 @@ class StorageScp:
             return
         names = sorted({sop_class_name(str(context.abstract_syntax)) for context in rejected})
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        self._on_refusal(displayable_ae_title(event.assoc.requestor.ae_title), f"object types not accepted: {shown}")
+        self._on_refusal(Refused.PRESENTATION_CONTEXT, _caller(event), f"object types not accepted: {shown}")
 
     def _on_echo(self, event: evt.Event) -> int:
         return SUCCESS if event.assoc in self._admitted else NOT_AUTHORISED
 
     def _on_store(self, event: evt.Event) -> int:
-        if event.assoc not in self._admitted:
+        association = self._admitted.get(event.assoc)
+        if association is None:
             return NOT_AUTHORISED
         try:
-            self._on_instance(_incoming(event))
+            self._on_instance(_incoming(event, association))
         except Exception as error:  # noqa: BLE001  whatever went wrong, the sender must not hear "success"
-            return self._status_of(error) or PROCESSING_FAILURE
+            return self._on_failure(error, _caller(event), association) or PROCESSING_FAILURE
         return SUCCESS
 
     def _on_association_end(self, event: evt.Event) -> None:
-        if event.assoc in self._admitted:
-            self._admitted.discard(event.assoc)
-            self._on_end(displayable_ae_title(event.assoc.requestor.ae_title), id(event.assoc))
+        association = self._admitted.pop(event.assoc, None)
+        if association is not None:
+            self._on_end(_caller(event), association)
 
 
 class _BoundedServer(ThreadedAssociationServer):
@@ -198,13 +208,17 @@ class _BoundedServer(ThreadedAssociationServer):
         return len(self.active_associations) < 4 * self.ae.maximum_associations
 
 
-def _incoming(event: evt.Event) -> IncomingInstance:
+def _caller(event: evt.Event) -> str:
+    return displayable_ae_title(event.assoc.requestor.primitive.calling_ae_title)
+
+
+def _incoming(event: evt.Event, association: int) -> IncomingInstance:
     request = event.request
     if request.DataSet is None:
         raise NotDicom("The request holds no dataset; ask the sender to send the instance again.")
     return IncomingInstance(
-        calling_ae=displayable_ae_title(event.assoc.requestor.ae_title),
-        association=id(event.assoc),
+        calling_ae=_caller(event),
+        association=association,
         SOPClassUID=check_uid(str(request.AffectedSOPClassUID), "AffectedSOPClassUID"),
         SOPInstanceUID=check_uid(str(request.AffectedSOPInstanceUID), "AffectedSOPInstanceUID"),
         TransferSyntaxUID=str(event.context.transfer_syntax),
