@@ -84,6 +84,7 @@ class Inbox:
     def _write(self, name: str, header: bytes, dataset: bytes) -> None:
         final = self.path(name)
         part = final.with_suffix(_PART)
+        is_safe = False
         try:
             with part.open("xb") as file:
                 file.write(header)
@@ -93,10 +94,11 @@ class Inbox:
             part.rename(final)
             # Without this a power cut may forget the name although the bytes are on the disk.
             _flush_folder(final.parent)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            final.unlink(missing_ok=True)
-            raise
+            is_safe = True
+        finally:
+            if not is_safe:
+                part.unlink(missing_ok=True)
+                final.unlink(missing_ok=True)
 
     def require_space(self, n_bytes: int = 0) -> None:
         """Refuse unless `n_bytes` can be written and free space then still exceeds the watermark.

@@ -1,0 +1,251 @@
+"""What an installer wants to know before the first patient: what would go wrong, and what to do about it."""
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+import db.errors
+import pipeline.errors
+from db.session import Database
+from dicom_io.errors import DicomError
+from dicom_io.network import peers
+from dicom_io.network.verification import echo
+from node.settings import Settings
+from pipeline.recipe import Recipe, builtin_recipe, builtin_recipe_names, find_method, parse_recipe
+
+# SQLite's locks do not hold on these, and a record that two writers damage is no record.
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# A 256 × 256 × 128 series of five echoes needs less than this, with the node around it.
+NEEDED_MEMORY_GIB = 8.0
+
+
+class Level(StrEnum):
+    """How bad a finding is; only a problem makes `lodestone check` fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, and what to do about it where it is not in order."""
+
+    what: str
+    level: Level
+    sentence: str
+    remedy: str = ""
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """Yield findings one by one, as they are made; the slow ones, which ask peers, come last."""
+    for look in CHECKS:
+        yield from look(settings)
+
+
+def _directory(settings: Settings) -> Iterator[Finding]:
+    folder = settings.directory
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as probe:
+            probe.write(b"lodestone")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        why = f"{folder} cannot be written to ({error.strerror})."
+        yield Finding("folder", Level.PROBLEM, why, "Give the account that runs Lodestone the right to write there.")
+        return
+    yield Finding("folder", Level.OK, f"{folder} can be written to and flushed.")
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    watermark = settings.node.free_space_watermark_mb
+    if free_mb < watermark:
+        why = f"{free_mb:.0f} MB are free, below the watermark of {watermark} MB: every instance would be refused."
+        yield Finding("disk", Level.PROBLEM, why, "Free some space or lower [node] free_space_watermark_mb.")
+    elif free_mb < 4 * watermark:
+        yield Finding("disk", Level.WARNING, f"Only {free_mb / 1e3:.1f} GB are free.", "Plan for more space.")
+    else:
+        yield Finding("disk", Level.OK, f"{free_mb / 1e3:.1f} GB are free.")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    url = make_url(settings.database_url)
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and url.database:
+        kind = file_system_of(Path(url.database).parent)
+        if kind in NETWORK_FILE_SYSTEMS:
+            why = f"The SQLite file lies on a network file system ({kind}), where its locks do not hold."
+            yield Finding("database", Level.PROBLEM, why, "Move [node] directory to a local disk or use PostgreSQL.")
+            return
+    try:
+        database = Database(settings.database_url)
+        try:
+            with database.begin() as session:
+                session.execute(text("SELECT 1"))
+        finally:
+            database.close()
+    except (SQLAlchemyError, db.errors.RecordError, ImportError) as error:
+        why = f"{shown} cannot be opened for writing ({type(error).__name__})."
+        yield Finding("database", Level.PROBLEM, why, "Check [database] url, and that the server runs and admits us.")
+        return
+    yield Finding("database", Level.OK, f"{shown} can be opened for writing.")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    node = settings.node
+    where = f"{node.host}:{node.port}"
+    family = socket.AF_INET6 if ":" in node.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((node.host, node.port))
+        except OSError as error:
+            yield _taken_port(settings, where, error)
+            return
+    yield Finding("port", Level.OK, f"{where} is free to listen on.")
+    if node.host in LOOPBACK:
+        why = "The node listens on this machine only; a scanner elsewhere cannot reach it."
+        yield Finding("port", Level.WARNING, why, "Set [node] host to this machine's address in the scanner network.")
+
+
+def _taken_port(settings: Settings, where: str, error: OSError) -> Finding:
+    node = settings.node
+    caller = settings.allow[0].ae_title if settings.allow else node.ae_title
+    host = "127.0.0.1" if node.host in ("0.0.0.0", "::") else node.host
+    try:
+        echo(peers.Peer("this node", node.ae_title, host, node.port), caller)
+    except DicomError:
+        why = f"{where} cannot be listened on ({error.strerror}), and what is there does not answer C-ECHO to {caller}."
+        return Finding("port", Level.PROBLEM, why, "Choose another [node] port or host, or stop what is running there.")
+    return Finding("port", Level.OK, f"A node called {node.ae_title} is running on {where} and answers C-ECHO.")
+
+
+def _callers(settings: Settings) -> Iterator[Finding]:
+    if not settings.allow:
+        yield Finding("callers", Level.PROBLEM, "Nobody may send to this node.", "Add an [[allow]] for each scanner.")
+        return
+    titles = ", ".join(caller.ae_title for caller in settings.allow)
+    yield Finding("callers", Level.OK, f"May send: {titles}.")
+    for caller in settings.allow:
+        if caller.host and not _resolves(caller.host):
+            why = f"The host of {caller.ae_title} has no address: {caller.host}."
+            yield Finding("callers", Level.PROBLEM, why, "Correct [[allow]] host, or leave it empty for any host.")
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    if not settings.rules:
+        yield Finding("rules", Level.PROBLEM, "No series would be mapped.", "Add at least one [[rules]].")
+    for rule in settings.rules:
+        recipe = _recipe(settings, rule.recipe)
+        if isinstance(recipe, Finding):
+            yield recipe
+            continue
+        if not rule.destinations:
+            why = f"Rule {rule.name} sends its results nowhere."
+            yield Finding("rules", Level.WARNING, why, "Name a peer in its destinations.")
+        else:
+            yield Finding("rules", Level.OK, f"{rule.name}: recipe {rule.recipe}, to {', '.join(rule.destinations)}.")
+        yield _weights(recipe)
+
+
+def _recipe(settings: Settings, name: str) -> Recipe | Finding:
+    own = settings.recipes_directory / f"{name}.toml" if settings.recipes_directory else None
+    try:
+        if own is not None and own.is_file():
+            return parse_recipe(own.read_text(encoding="utf-8"))
+        if name in builtin_recipe_names():
+            return builtin_recipe(name)
+    except (pipeline.errors.PipelineError, OSError, UnicodeDecodeError) as error:
+        return Finding("rules", Level.PROBLEM, f"Recipe {name} cannot be used: {error}", "Correct the recipe.")
+    known = ", ".join(builtin_recipe_names())
+    return Finding("rules", Level.PROBLEM, f"There is no recipe {name}.", f"Write one, or choose from: {known}.")
+
+
+def _weights(recipe: Recipe) -> Finding:
+    learned = [choice.method for step, choice in recipe.steps.items() if find_method(step, choice.method).learned]
+    if learned:
+        why = f"Recipe {recipe.name} uses trained networks ({', '.join(learned)})."
+        return Finding("weights", Level.WARNING, why, "See that their weights are installed.")
+    return Finding("weights", Level.OK, f"Recipe {recipe.name} needs no trained weights.")
+
+
+def _label_map(settings: Settings) -> Iterator[Finding]:
+    if settings.label_map is not None and not settings.label_map.is_file():
+        why = f"The label map {settings.label_map} is not there."
+        yield Finding("regions", Level.PROBLEM, why, "Correct [regions] label_map or leave it empty.")
+
+
+def _computing(settings: Settings) -> Iterator[Finding]:
+    wanted = settings.mapping.device
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name(0)
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        yield Finding("GPU", Level.OK, f"{name} with {memory:.0f} GiB is usable; device is {wanted}.")
+    elif wanted == "cuda":
+        why = "[mapping] device is cuda, but PyTorch finds no usable GPU."
+        yield Finding("GPU", Level.PROBLEM, why, "Install driver and a CUDA build of PyTorch, or set device to auto.")
+    else:
+        yield Finding("GPU", Level.OK, f"None is used; mapping runs on {os.cpu_count()} processor cores.")
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if gib < min(NEEDED_MEMORY_GIB, settings.mapping.memory_limit_gib):
+        why = f"The machine has {gib:.1f} GiB of memory; a large series needs up to {NEEDED_MEMORY_GIB:.0f}."
+        yield Finding("memory", Level.WARNING, why, "Expect large series to fail, or add memory.")
+    else:
+        yield Finding("memory", Level.OK, f"{gib:.1f} GiB of memory.")
+
+
+def _peers(settings: Settings) -> Iterator[Finding]:
+    if not settings.peers:
+        yield Finding("peers", Level.WARNING, "Results would be sent nowhere.", "Add a [[peers]] for the archive.")
+    for entry in settings.peers:
+        peer = peers.Peer(entry.name, entry.ae_title, entry.host, entry.port)
+        try:
+            seconds = echo(peer, settings.node.ae_title)
+        except DicomError as error:
+            remedy = f"Start it, open the firewall, and enter {settings.node.ae_title} there as a known AE title."
+            yield Finding(f"peer {entry.name}", Level.PROBLEM, str(error), remedy)
+            continue
+        yield Finding(f"peer {entry.name}", Level.OK, f"{peer} answered C-ECHO in {1000 * seconds:.0f} ms.")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _directory,
+    _database,
+    _port,
+    _callers,
+    _rules,
+    _label_map,
+    _computing,
+    _peers,
+)
+
+
+def file_system_of(folder: Path) -> str:
+    """Return the type of the file system that holds `folder`, or an empty text where the system does not tell."""
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return ""
+    best, kind = "", ""
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, point, found, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if folder.resolve().is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
