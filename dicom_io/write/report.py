@@ -118,11 +118,10 @@ def measurement_report(
 
 def _fingerprint(regions: Sequence[RegionValues], quality: Mapping[str, float]) -> str:
     """Spell out every number that is written, so that a report with other numbers is another object."""
-    rows = [(item.name, item.segment_number, item.mean, item.sd, item.median, item.volume_ml) for item in regions]
-    rows += [(name, 0, value) for name, value in sorted(quality.items())]
-    return ";".join(
-        f"{name}|{number}|" + "|".join(_digits(value) for value in values) for name, number, *values in rows
-    )
+    rows = [f"{item.name}|{item.segment_number}|{_digits(item.mean)}|{_digits(item.sd)}" for item in regions]
+    rows += [f"{item.name}|{_digits(item.median)}|{_digits(item.volume_ml)}" for item in regions]
+    rows += [f"{name}|{_digits(value)}" for name, value in sorted(quality.items())]
+    return ";".join(rows)
 
 
 def _digits(value: float) -> str:
