@@ -1,0 +1,307 @@
+"""The commands a person types: one short function each, whose work is done elsewhere.
+
+Exit codes: 0 done, 1 permanent failure, 2 usage, 75 try again. Torch takes seconds to import, so a command imports
+what it needs when it runs, and `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.commands.console import FAILED, TRY_AGAIN, fail
+from node.commands.many_values import ManyValues
+
+app = typer.Typer(
+    name="lodestone",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Quantitative susceptibility maps from multi-echo gradient-echo series.\n\n"
+        "See a whole journey on this machine: `lodestone demo`\n\n"
+        "Map a folder of DICOM files: `lodestone process FOLDER --out DIR`\n\n"
+        "Install a node at a site: `lodestone init site --archive PACS@10.0.0.6:4242 --allow SCANNER`, then "
+        "`lodestone check -c site/node.toml` and `lodestone serve -c site/node.toml`"
+    ),
+)
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings.", show_default=True)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Processor threads; 0 takes all.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+NODE_TOML = Path("node.toml")
+
+NODE, MAPS, RECORD = "Node", "Maps without a network", "Record"
+
+
+@app.command(rich_help_panel=NODE)
+def init(
+    directory: Annotated[Path, typer.Argument(help="The new site's folder.")],
+    ae_title: Annotated[str, typer.Option(help="The node's AE title.")] = "LODESTONE",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the node listens.")] = 11112,
+    host: Annotated[str, typer.Option(help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    archive: Annotated[list[str] | None, typer.Option(help="AET@HOST:PORT of a PACS; repeatable.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="AE title that may send; repeatable.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a node.toml that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a commented node.toml for a site.
+
+    Example: `lodestone init site --port 11112 --archive ORTHANC@10.0.0.6:4242 --allow MRSCANNER`
+    """
+    from node.commands.init import init_site
+
+    init_site(directory, ae_title, port, host, tuple(archive or ()), tuple(allow or ()), force, as_json)
+
+
+@app.command(rich_help_panel=NODE)
+def serve(config: Config = NODE_TOML) -> None:
+    """Receive, map and deliver until stopped (Ctrl-C or SIGTERM).
+
+    Example: `lodestone serve -c site/node.toml`
+    """
+    from node.commands.serve import serve_site
+
+    serve_site(config)
+
+
+@app.command(rich_help_panel=NODE)
+def check(config: Config = NODE_TOML, as_json: Json = False) -> None:
+    """Tell an installer what is wrong: settings, ports, disk, database, peers, GPU.
+
+    Example: `lodestone check -c site/node.toml`
+    """
+    from node.commands.check import check_site
+
+    check_site(config, as_json)
+
+
+@app.command(rich_help_panel=NODE)
+def demo(
+    out: Annotated[Path | None, typer.Option("--out", help="Where to work; a new folder `demo` otherwise.")] = None,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave node and archive up until Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Watch a series travel on this machine: simulated scanner, node, small archive.
+
+    Example: `lodestone demo --keep-running`
+    """
+    from node.commands.demo import run_demo
+
+    run_demo(out, keep_running, as_json)
+
+
+@app.command(cls=ManyValues, rich_help_panel=MAPS)
+def process(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of DICOM files.", exists=True)] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("lodestone-out"),
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or a TOML file.")] = "default",
+    phase: Annotated[list[Path] | None, typer.Option(help="NIfTI: one 4-D file, or one per echo.")] = None,
+    magnitude: Annotated[list[Path] | None, typer.Option(help="NIfTI: one 4-D file, or one per echo.")] = None,
+    echo_times_s: Annotated[
+        list[float] | None, typer.Option("--echo-times-s", help="Echo times [s]: 0.004 0.008 0.012")
+    ] = None,
+    b0_tesla: Annotated[float | None, typer.Option(help="Field strength [T].")] = None,
+    b0_direction: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="B0 along the voxel axes x y z; else from the affine.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Brain mask (NIfTI) that replaces the computed one.")] = None,
+    phase_scale: Annotated[float | None, typer.Option(help="Radians per unit of the phase files.")] = None,
+    invert_phase: Annotated[bool, typer.Option("--invert-phase", help="The phase falls with the field.")] = False,
+    label_map: Annotated[Path | None, typer.Option(help="Label map (NIfTI) whose regions are measured.")] = None,
+    label_names: Annotated[Path | None, typer.Option(help="JSON file: label → name.")] = None,
+    series: Annotated[str | None, typer.Option(help="Only the series with this SeriesInstanceUID.")] = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Map a DICOM folder, or NIfTI files, and write maps, report and pictures.
+
+    DICOM: `lodestone process scans/patient1 --out results`
+
+    NIfTI: `lodestone process --phase ph.nii --magnitude mag.nii --echo-times-s 0.004 0.008 0.012 --b0-tesla 7`
+
+    Echo times and field strength are read from BIDS JSON files beside the NIfTI files where there are any.
+    """
+    from node.commands.process import NiftiInput, process_dicom, process_nifti
+
+    if bool(folder) == bool(phase or magnitude):
+        raise typer.BadParameter("give either a FOLDER of DICOM files, or --phase and --magnitude")
+    common = (out, recipe, label_map, label_names, device, threads, as_json)
+    if folder:
+        process_dicom(folder, series, mask, *common)
+    elif not (phase and magnitude):
+        raise typer.BadParameter("NIfTI input needs both --phase and --magnitude")
+    else:
+        times = tuple(echo_times_s or ())
+        given = NiftiInput(
+            tuple(phase), tuple(magnitude), times, b0_tesla, b0_direction, mask, phase_scale, invert_phase
+        )
+        process_nifti(given, *common)
+
+
+@app.command(cls=ManyValues, rich_help_panel=MAPS)
+def step(
+    name: Annotated[str, typer.Argument(metavar="STEP", help="The step; `lodestone methods` lists all.")],
+    method: Annotated[
+        str | None, typer.Option("--method", "-m", help="How; the step's first method if left out.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--input", "-i", help="Folder with QSM-CI's files.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("lodestone-out"),
+    phase: Annotated[list[Path] | None, typer.Option(help="[rad]; one 4-D file, or one per echo.")] = None,
+    magnitude: Annotated[list[Path] | None, typer.Option(help="One 4-D file, or one per echo.")] = None,
+    artefact: Annotated[
+        list[str] | None, typer.Option("--artefact", "-a", metavar="NAME=FILE", help="Any other input; repeatable.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
+    ] = None,
+    echo_times_s: Annotated[list[float] | None, typer.Option("--echo-times-s", help="Echo times [s].")] = None,
+    b0_tesla: Annotated[float | None, typer.Option(help="Field strength [T].")] = None,
+    b0_direction: Annotated[
+        tuple[float, float, float] | None, typer.Option(help="B0 along the voxel axes x y z; else from the affine.")
+    ] = None,
+    phase_scale: Annotated[float | None, typer.Option(help="Radians per unit of the phase files.")] = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Run one step alone on NIfTI files, with QSM-CI's artefact names and units.
+
+    Fields and susceptibility are in ppm, phase in rad, times in s.
+
+    Example: `lodestone step dipole_inversion --method tkd -a local_field=lf.nii.gz -a mask=mask.nii.gz --out tkd`
+
+    Example: `lodestone step bfr --input qsm-ci/input --out qsm-ci/output`
+    """
+    from node.commands.step import StepInput, run_step
+
+    given = StepInput(
+        folder,
+        tuple(phase or ()),
+        tuple(magnitude or ()),
+        tuple(artefact or ()),
+        tuple(echo_times_s or ()),
+        b0_tesla,
+        b0_direction,
+        phase_scale,
+    )
+    run_step(name, method, given, tuple(setting or ()), out, device, threads, as_json)
+
+
+@app.command(rich_help_panel=MAPS)
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Only this step, with every setting.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the methods of every step, their sources, inputs and settings.
+
+    Example: `lodestone methods total_field_inversion`
+    """
+    from node.commands.recipes import list_methods
+
+    list_methods(name, as_json)
+
+
+@app.command(rich_help_panel=MAPS)
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Show this recipe.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Also this site's recipes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes, or show one in full: the start of your own.
+
+    Example: `lodestone recipes default > mine.toml`, then `lodestone process FOLDER --recipe mine.toml`
+    """
+    from node.commands.recipes import list_recipes, show_recipe
+
+    show_recipe(name, config, as_json) if name else list_recipes(config, as_json)
+
+
+@app.command("list", rich_help_panel=RECORD)
+def list_(
+    config: Config = NODE_TOML,
+    state: Annotated[str | None, typer.Option(help="Only series in this state, e.g. refused.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the newest.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the series that arrived and where each is on its journey.
+
+    Example: `lodestone list -c site/node.toml --state refused`
+    """
+    from node.commands.record import list_series
+
+    list_series(config, state, limit, as_json)
+
+
+@app.command(rich_help_panel=RECORD)
+def show(
+    series: Annotated[str, typer.Argument(help="A series' key, or the UID of it or of an object made from it.")],
+    config: Config = NODE_TOML,
+    as_json: Json = False,
+) -> None:
+    """Show one series: state, what arrived, what was made, who has it, what happened.
+
+    Example: `lodestone show s-7f3a91c2 -c site/node.toml`
+    """
+    from node.commands.record import show_series
+
+    show_series(series, config, as_json)
+
+
+@app.command(rich_help_panel=RECORD)
+def audit(
+    config: Config = NODE_TOML,
+    series: Annotated[str | None, typer.Option(help="Only events of this series.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the newest.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the whole hash chain; exit 1 if it is broken.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the audit trail, oldest first, or verify its hash chain.
+
+    Example: `lodestone audit -c site/node.toml --verify`
+    """
+    from node.commands.record import print_audit, verify_audit
+
+    verify_audit(config, as_json) if verify else print_audit(config, series, limit, as_json)
+
+
+@app.command(rich_help_panel=RECORD)
+def provenance(
+    sop_instance_uid: Annotated[str, typer.Argument(metavar="SOPINSTANCEUID", help="An object that Lodestone made.")],
+    config: Config = NODE_TOML,
+    as_json: Json = False,
+) -> None:
+    """Tell where an object came from: inputs with digests, recipe, versions, device, times, outputs, deliveries.
+
+    Example: `lodestone provenance 2.25.123… -c site/node.toml`
+    """
+    from node.commands.record import print_provenance
+
+    print_provenance(sop_instance_uid, config, as_json)
+
+
+def main() -> None:
+    """Run the command line; every failure ends as one sentence and an exit code."""
+    from node.commands.failures import INTERRUPTED, PERMANENT, TRANSIENT
+
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except TRANSIENT as error:
+        fail(error, TRY_AGAIN, as_json)
+    except PERMANENT as error:
+        fail(error, FAILED, as_json)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What every command shares: where it writes, how it shows progress, and which exit code a failure gets."""
+
+import json
+import sys
+import time
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+DONE, FAILED, USAGE, TRY_AGAIN = 0, 1, 2, 75
+
+# Rich takes 80 columns where there is no terminal, which would break the lines of a log or a pipe.
+PIPE_WIDTH = 160
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output, nothing else there."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def fail(error: BaseException, code: int, as_json: bool) -> NoReturn:
+    """End the program with one sentence on standard error, and as JSON on standard output where asked."""
+    sentence = str(error)
+    err.print(Text.assemble((f"{type(error).__name__}: ", "bold red"), sentence), soft_wrap=True)
+    if as_json:
+        print_json({"error": {"class": type(error).__name__, "sentence": sentence, "exit_code": code}})
+    sys.exit(code)
+
+
+def words(name: str) -> str:
+    """Return a name for reading: `phase_offset_removal` → "phase offset removal"."""
+    return name.replace("_", " ")
+
+
+class StepDisplay:
+    """Shows the steps of one job: bars on a terminal, one line per finished step elsewhere; keeps their times [s]."""
+
+    def __init__(self, title: str, steps: tuple[str, ...], quiet: bool = False) -> None:
+        self.seconds: dict[str, float] = {}
+        self._title = title
+        self._steps = steps
+        self._quiet = quiet
+        self._started: dict[str, float] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=err,
+            disable=quiet or not err.is_terminal,
+        )
+
+    def __enter__(self) -> "StepDisplay":
+        if not self._quiet:
+            err.print(self._title, style="bold", soft_wrap=True)
+        self._progress.start()
+        self._tasks = {step: self._progress.add_task(words(step), total=1.0, start=False) for step in self._steps}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, step: str, fraction: float) -> None:
+        """Note that `fraction` (0 to 1) of a step is done."""
+        now = time.perf_counter()
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(words(step), total=1.0, start=False)
+        if step not in self._started:
+            self._started[step] = now
+            self._progress.start_task(self._tasks[step])
+        self._progress.update(self._tasks[step], completed=fraction)
+        if fraction >= 1.0 and step not in self.seconds:
+            self.seconds[step] = round(now - self._started[step], 3)
+            if not (self._quiet or err.is_terminal):
+                err.print(f"  {words(step)}: {self.seconds[step]:.1f} s")
+
+
+def sized(n_bytes: float) -> str:
+    """Return a size for reading, in the largest fitting unit."""
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"

@@ -1,0 +1,111 @@
+"""`lodestone methods` and `lodestone recipes`: what there is to choose from, and each method's source and settings."""
+
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from node.commands.console import err, out, print_json
+from node.recipe_files import known_recipes, read_recipe
+from node.settings import load_settings
+from pipeline.errors import UnknownMethod
+from pipeline.method import Method, nearest
+from pipeline.methods import STEPS
+
+
+def list_methods(step: str | None, as_json: bool) -> None:
+    """Print the methods of every step, or those of one step with their settings.
+
+    Raises
+    ------
+    UnknownMethod
+        There is no such step.
+    """
+    if step is not None and step not in STEPS:
+        raise UnknownMethod(f"There is no step '{step}'; {nearest(step, STEPS)}")
+    chosen = {step: STEPS[step]} if step else STEPS
+    if as_json:
+        print_json({name: [described(method) for method in table.values()] for name, table in chosen.items()})
+        return
+    if step is None:
+        table = Table("step", "method", "source", box=None, pad_edge=False)
+        for name, ways in chosen.items():
+            for index, method in enumerate(ways.values()):
+                table.add_row(name if index == 0 else "", method.name, method.citation)
+        out.print(table)
+        err.print("\n`lodestone methods STEP` shows inputs, outputs and settings.", style="dim")
+        return
+    for method in chosen[step].values():
+        print_method(method)
+
+
+def described(method: Method) -> dict[str, Any]:
+    """Return a method's facts as plain values."""
+    return {
+        "name": method.name,
+        "citation": method.citation,
+        "inputs": method.inputs,
+        "optional_inputs": method.optional_inputs,
+        "outputs": method.outputs,
+        "learned": method.learned,
+        "devices": method.devices,
+        "settings": [
+            {
+                "name": item.name,
+                "default": item.default,
+                "unit": item.metadata.get("unit", ""),
+                "help": item.metadata.get("help", ""),
+            }
+            for item in fields(method.settings)
+        ],
+    }
+
+
+def print_method(method: Method) -> None:
+    """Print one method with its settings."""
+    known = described(method)
+    out.print(method.name, style="bold")
+    out.print(f"  source   {method.citation}", soft_wrap=True)
+    optional = f" [{', '.join(method.optional_inputs)}]" if method.optional_inputs else ""
+    out.print(f"  takes    {', '.join(method.inputs)}{optional}", markup=False)
+    out.print(f"  makes    {', '.join(method.outputs)}")
+    if known["settings"]:
+        table = Table("  setting", "default", "unit", "", box=None, pad_edge=False)
+        for item in known["settings"]:
+            table.add_row(f"  {item['name']}", str(item["default"]), item["unit"], item["help"])
+        out.print(table)
+    out.print()
+
+
+def list_recipes(config: Path | None, as_json: bool) -> None:
+    """Print the recipes that come with Lodestone, and a site's own."""
+    directory = load_settings(config).recipes_directory if config else None
+    found = [(read_recipe(name, directory), origin) for name, origin in known_recipes(directory).items()]
+    if as_json:
+        print_json(
+            [
+                {"name": recipe.name, "digest": recipe.digest, "description": recipe.description, "from": origin}
+                for (recipe, _), origin in found
+            ]
+        )
+        return
+    table = Table("recipe", "what it does", "from", box=None, pad_edge=False)
+    for (recipe, _), origin in found:
+        table.add_row(recipe.name, recipe.description, origin)
+    out.print(table)
+
+
+def show_recipe(name: str, config: Path | None, as_json: bool) -> None:
+    """Print one recipe's TOML, or with every default written out as JSON."""
+    directory = load_settings(config).recipes_directory if config else None
+    recipe, text = read_recipe(name, directory)
+    if not as_json:
+        sys.stdout.write(text)
+        return
+    steps = {
+        step: {"method": choice.method, "settings": asdict(recipe.settings_of(step))}
+        for step, choice in recipe.steps.items()
+    }
+    print_json({"name": recipe.name, "digest": recipe.digest, "description": recipe.description, "steps": steps})

@@ -1,0 +1,221 @@
+"""`lodestone list`, `show`, `audit` and `provenance`: the record, for a person or as JSON."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.orm import Session
+
+import db.audit
+import db.instances
+import db.provenance
+import db.runs
+import db.series
+from db.series import Series
+from db.session import Database, migrate
+from node.commands.console import FAILED, err, out, print_json, words
+from node.errors import UnknownSeries
+from node.settings import load_settings
+
+STATE_STYLES = {"recorded": "green", "refused": "red", "failed": "red", "joined": "dim"}
+
+
+@contextmanager
+def reading(config: Path) -> Iterator[Session]:
+    """Open the site's record for reading."""
+    url = load_settings(config).database_url
+    migrate(url)
+    database = Database(url)
+    try:
+        with database.read() as session:
+            yield session
+    finally:
+        database.close()
+
+
+def list_series(config: Path, state: str | None, limit: int | None, as_json: bool) -> None:
+    """Print the series, the newest first."""
+    with reading(config) as session:
+        known = db.series.list_series(session, state, limit)
+        rows = [series.as_dict() for series in known]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        err.print("No series has arrived yet.")
+        return
+    table = Table("series", "state", "instances", "from", "rule → recipe", "changed", "", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(
+            row["key"],
+            styled_state(row["state"]),
+            str(row["n_instances"]),
+            row["calling_ae"],
+            f"{row['rule']} → {row['recipe']}" if row["recipe"] else "",
+            moment(row["changed_at"]),
+            row["sentence"] or under_way(row),
+        )
+    out.print(table)
+
+
+def show_series(text: str, config: Path, as_json: bool) -> None:
+    """Print everything about one series.
+
+    Raises
+    ------
+    UnknownSeries
+        `text` names no series and no object made from one.
+    """
+    with reading(config) as session:
+        found = db.provenance.find_series(session, text)
+        if not found:
+            raise UnknownSeries(f"The record holds no series {text!r}; `lodestone list` shows all.")
+        stories = [story(session, series) for series in found]
+    if as_json:
+        print_json(stories[0] if len(stories) == 1 else stories)
+        return
+    for one in stories:
+        print_story(one)
+
+
+def story(session: Session, series: Series) -> dict[str, Any]:
+    """Return a series with its instances, its newest run and its events."""
+    run = db.runs.find(session, series.key, series.revision)
+    return {
+        **series.as_dict(),
+        "instances": [instance.as_input() for instance in db.instances.of_series(session, [series.key])],
+        "run": db.provenance.of_run(session, run) if run else None,
+        "events": [event.as_dict() for event in db.audit.list_events(session, series.key)],
+    }
+
+
+def print_story(one: dict[str, Any]) -> None:
+    """Print a series' story for a person."""
+    head = Table.grid(padding=(0, 2))
+    head.add_row("series", Text(one["key"], style="bold"))
+    head.add_row("state", styled_state(one["state"]))
+    head.add_row("SeriesInstanceUID", one["series_instance_uid"] or "")
+    head.add_row("arrived", f"{one['n_instances']} instances from {one['calling_ae']}, {moment(one['created_at'])}")
+    for label, value in (("complete", one["completeness"]), ("why", one["sentence"] or under_way(one))):
+        if value:
+            head.add_row(label, value)
+    if one["recipe"]:
+        head.add_row("rule", f"{one['rule']} → recipe {one['recipe']} → {', '.join(one['destinations']) or 'nobody'}")
+    out.print(head)
+    if one["run"]:
+        print_run(one["run"])
+    print_events(one["events"])
+
+
+def print_run(run: dict[str, Any]) -> None:
+    """Print what a run made, who has it, and how it was made."""
+    made: dict[str, int] = {}
+    for output in run["outputs"]:
+        made[output["kind"]] = made.get(output["kind"], 0) + 1
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("made", ", ".join(f"{count} × {kind}" for kind, count in made.items()) or "nothing yet")
+    for peer, entry in run["peers"].items():
+        rows.add_row(
+            f"to {peer}", f"{entry['delivered']} delivered, {entry['pending']} pending, {entry['failed']} failed"
+        )
+    rows.add_row("recipe", f"{run['recipe']['name']}, SHA-256 {run['recipe']['digest']}")
+    rows.add_row("inputs", f"{len(run['inputs'])} instances, SHA-256 {run['input_digest']}")
+    rows.add_row("software", ", ".join(f"{name} {version}" for name, version in flat(run["software"])))
+    rows.add_row("device", run["device"])
+    for name, value in flat(run["quality"]):
+        rows.add_row(words(name), f"{value:.4g}" if isinstance(value, float) else str(value))
+    if run["seal"]:
+        intact = "intact" if run["seal"]["is_intact"] else "BROKEN"
+        rows.add_row("seal", f"{run['seal']['sha256']} ({intact})")
+    out.print(rows)
+
+
+def print_audit(config: Path, text: str | None, limit: int | None, as_json: bool) -> None:
+    """Print events, the oldest first."""
+    with reading(config) as session:
+        key = text
+        if text:
+            found = db.provenance.find_series(session, text)
+            key = found[0].key if found else text
+        events = [event.as_dict() for event in db.audit.list_events(session, key, limit)]
+    if as_json:
+        print_json(events)
+        return
+    print_events(events)
+
+
+def print_events(events: list[dict[str, Any]]) -> None:
+    """Print events as a table."""
+    table = Table("#", "when", "event", "series", "what", box=None, pad_edge=False)
+    for event in events:
+        details = ", ".join(
+            f"{words(name)} {value}" for name, value in flat(event["details"]) if value not in ("", None)
+        )
+        table.add_row(str(event["number"]), moment(event["at"]), event["event"], event["subject"], details)
+    out.print(table)
+
+
+def verify_audit(config: Path, as_json: bool) -> None:
+    """Check the hash chain of the audit; exit 1 if a row was changed or is missing."""
+    with reading(config) as session:
+        found = db.audit.verify(session)
+    if as_json:
+        print_json(
+            {"is_intact": found.is_intact, "n_rows": found.n_rows, "first_bad": found.first_bad, "head": found.head}
+        )
+    else:
+        out.print(Text(found.sentence, style="green" if found.is_intact else "bold red"))
+        out.print(f"head {found.head}")
+    if not found.is_intact:
+        sys.exit(FAILED)
+
+
+def print_provenance(sop_instance_uid: str, config: Path, as_json: bool) -> None:
+    """Print where an object came from and who holds it."""
+    with reading(config) as session:
+        known = db.provenance.of_instance(session, sop_instance_uid)
+    if as_json:
+        print_json(known)
+        return
+    made = known["object"]
+    out.print(f"{made['kind']} {made['SOPInstanceUID']}", style="bold", soft_wrap=True)
+    out.print(f"SHA-256 {made['sha256']}, made {moment(known['performed_at'])} from series {known['series']['key']}")
+    print_run(known)
+    table = Table("input SOPInstanceUID", "SHA-256", box=None, pad_edge=False)
+    for source in known["inputs"]:
+        table.add_row(str(source.get("SOPInstanceUID", "")), str(source.get("sha256", "")))
+    out.print(table)
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of nested tables with their names joined by spaces."""
+    leaves: list[tuple[str, Any]] = []
+    for name, inner in value.items():
+        path = f"{prefix} {name}".strip()
+        if isinstance(inner, dict):
+            leaves += flat(inner, path)
+        else:
+            leaves.append((path, "; ".join(map(str, inner)) if isinstance(inner, list) else inner))
+    return leaves
+
+
+def styled_state(state: str) -> Text:
+    """Return a state in its colour."""
+    return Text(state, style=STATE_STYLES.get(state, "cyan"))
+
+
+def moment(text: str | None) -> str:
+    """Return a time for reading, in local time."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else ""
+
+
+def under_way(row: dict[str, Any]) -> str:
+    """Return which step runs and how far it is."""
+    if not row["progress_step"]:
+        return ""
+    return f"{words(row['progress_step'])} {100 * (row['progress_fraction'] or 0):.0f} %"
