@@ -1,0 +1,214 @@
+"""The header of every frame in one object, reduced to what decides its reading: no pixels, no patient."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
+
+from dicom_io.errors import UnsupportedObject
+from dicom_io.instance import named, number, numbers, open_instance, quietly, required, text
+from dicom_io.read.multiframe import IMAGES, FrameView, frames_of
+from dicom_io.read.protocol import Objection, is_distortion_corrected, objections_to
+from dicom_io.read.vendors.convention import RADIANS_PER_UNIT, StoredValues, Vendor
+from dicom_io.read.vendors.table import vendor_of
+from dicom_io.series import Part
+
+LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+JPEG_XL = "1.2.840.10008.1.2.4.112"
+LOSSY_OR_LOSSLESS = (JPEG2000, HTJ2K, JPEG_XL)
+UID_MAXIMUM = 64
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """One frame.
+
+    `position` is ImagePositionPatient [mm], `orientation` ImageOrientationPatient, `pixel_spacing` PixelSpacing [mm].
+    Counts called `declared` are what the protocol says there will be, None where it says nothing. `objections` are
+    reasons why this frame cannot become part of a map.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame_number: int | None
+    study_instance_uid: str
+    series_instance_uid: str
+    frame_of_reference_uid: str
+    vendor: str
+    part: Part
+    echo_time_ms: float | None
+    echo_number: int | None
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    pixel_spacing: tuple[float, float]
+    rows: int
+    columns: int
+    spacing_between_slices: float | None
+    instance_number: int | None
+    temporal_position: int | None
+    magnetic_field_strength_t: float | None
+    frequency_mhz: float | None
+    values: StoredValues
+    n_slices_declared: int | None = None
+    n_echoes_declared: int | None = None
+    n_images_declared: int | None = None
+    is_lossy: bool = False
+    is_distortion_corrected: bool = False
+    objections: tuple[Objection, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary of numbers, strings and lists."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "FrameHeader":
+        """Return the frame that `to_json` wrote."""
+        fields = dict(stored)
+        fields["part"] = Part(fields["part"])
+        fields["values"] = StoredValues(**fields["values"])
+        fields["objections"] = tuple(Objection(**item) for item in fields["objections"])
+        for name in ("position", "orientation", "pixel_spacing"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+def read_frame_headers(source: Path | bytes | Dataset) -> list[FrameHeader]:
+    """Read the header of every frame of one object.
+
+    Parameters
+    ----------
+    source
+        A Part 10 file, its bytes, or a parsed dataset.
+
+    Raises
+    ------
+    NotDicom
+        The bytes are no DICOM object.
+    UnsupportedObject
+        The object is no MR image: a report, raw data, a segmentation.
+    MissingAttribute
+        Identity, matrix or position is absent.
+    ContradictoryHeader
+        A number cannot be read.
+    """
+    dataset = open_instance(source)
+    with quietly():
+        _require_image(dataset)
+        vendor = vendor_of(text(dataset.get("Manufacturer")))
+        return [_header(view, vendor) for view in frames_of(dataset)]
+
+
+def _require_image(dataset: Dataset) -> None:
+    sop_class = text(dataset.get("SOPClassUID"))
+    if sop_class not in IMAGES:
+        name = UID(sop_class).name if sop_class != UID(sop_class).name else "an unknown kind of object"
+        raise UnsupportedObject(f"{named('SOPClassUID')} says {name}, not an MR image; send MR images.")
+    samples = dataset.get("SamplesPerPixel")
+    if samples not in (None, 1):
+        raise UnsupportedObject(f"{named('SamplesPerPixel')} is not 1: a colour image; send the MR images themselves.")
+
+
+def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
+    part = vendor.part(view) if vendor else Part.UNKNOWN
+    counts = vendor.declared(view) if vendor else None
+    echo_time = number(view.get("EffectiveEchoTime"), "EffectiveEchoTime")
+    if echo_time is None:
+        echo_time = number(view.get("EchoTime"), "EchoTime")
+    return FrameHeader(
+        sop_class_uid=_uid(view, "SOPClassUID"),
+        sop_instance_uid=_uid(view, "SOPInstanceUID"),
+        frame_number=view.frame_number,
+        study_instance_uid=_uid(view, "StudyInstanceUID"),
+        series_instance_uid=_uid(view, "SeriesInstanceUID"),
+        frame_of_reference_uid=text(view.get("FrameOfReferenceUID")),
+        vendor=vendor.name if vendor else "",
+        part=part,
+        echo_time_ms=echo_time,
+        echo_number=_integer(view, "EchoNumbers"),
+        position=_vector(view, "ImagePositionPatient", 3),
+        orientation=_vector(view, "ImageOrientationPatient", 6),
+        pixel_spacing=_vector(view, "PixelSpacing", 2),
+        rows=int(required(number(view.get("Rows"), "Rows"), "Rows", "the matrix is unknown")),
+        columns=int(required(number(view.get("Columns"), "Columns"), "Columns", "the matrix is unknown")),
+        spacing_between_slices=number(view.get("SpacingBetweenSlices"), "SpacingBetweenSlices"),
+        instance_number=_integer(view, "InstanceNumber"),
+        temporal_position=_integer(view, "TemporalPositionIndex") or _integer(view, "TemporalPositionIdentifier"),
+        magnetic_field_strength_t=number(view.get("MagneticFieldStrength"), "MagneticFieldStrength"),
+        frequency_mhz=_frequency(view),
+        values=_stored_values(view, vendor, part),
+        n_slices_declared=counts.slices if counts else None,
+        n_echoes_declared=counts.echoes if counts else None,
+        n_images_declared=counts.images if counts else None,
+        is_lossy=is_lossy(view.dataset),
+        is_distortion_corrected=is_distortion_corrected(view),
+        objections=objections_to(view, vendor, part),
+    )
+
+
+def is_lossy(dataset: Dataset) -> bool:
+    """Return whether the pixels were, or may have been, compressed with loss at any time (PS3.3 C.7.6.1.1.5)."""
+    stated = text(dataset.get("LossyImageCompression"))
+    meta = getattr(dataset, "file_meta", None)
+    syntax = text(meta.get("TransferSyntaxUID")) if meta is not None else ""
+    if stated == "01" or syntax in LOSSY:
+        return True
+    return syntax in LOSSY_OR_LOSSLESS and stated != "00"
+
+
+def _uid(view: FrameView, keyword: str) -> str:
+    found = str(required(text(view.get(keyword)), keyword, "the object has no identity"))
+    return found[:UID_MAXIMUM]
+
+
+def _vector(view: FrameView, keyword: str, count: int) -> Any:
+    return required(numbers(view.get(keyword), keyword, count), keyword, "voxels cannot be placed in the patient")
+
+
+def _integer(view: FrameView, keyword: str) -> int | None:
+    value = view.get(keyword)
+    if value is not None and hasattr(value, "__len__") and not isinstance(value, str):
+        return None
+    found = number(value, keyword)
+    return None if found is None else int(found)
+
+
+def _frequency(view: FrameView) -> float | None:
+    for keyword in ("TransmitterFrequency", "ImagingFrequency"):
+        values = numbers(view.get(keyword), keyword)
+        if values and values[0] > 0:
+            # United Imaging writes hertz where PS3.3 C.8.3.1 says megahertz.
+            return values[0] / 1e6 if values[0] > 1e5 else values[0]
+    return None
+
+
+def _stored_values(view: FrameView, vendor: Vendor | None, part: Part) -> StoredValues:
+    dataset = view.dataset
+    return StoredValues(
+        slope=number(view.get("RescaleSlope"), "RescaleSlope"),
+        intercept=number(view.get("RescaleIntercept"), "RescaleIntercept"),
+        units=_units(view),
+        bits_stored=int(number(dataset.get("BitsStored"), "BitsStored") or 0),
+        is_signed=dataset.get("PixelRepresentation") == 1,
+        gain=vendor.gain(view, part) if vendor else 1.0,
+    )
+
+
+def _units(view: FrameView) -> str:
+    stated = text(view.get("RescaleType")).lower()
+    if stated in RADIANS_PER_UNIT:
+        return stated
+    mapping = view.item("RealWorldValueMappingSequence")
+    code = (mapping.get("MeasurementUnitsCodeSequence") or [None])[0] if mapping is not None else None
+    unit = text(code.get("CodeValue")).lower() if code is not None else ""
+    if unit in RADIANS_PER_UNIT and _mapping_equals_rescaling(view, mapping):
+        return unit
+    return "" if stated in ("us", "normalized", "") else stated
+
+
+def _mapping_equals_rescaling(view: FrameView, mapping: Dataset | None) -> bool:
+    slope = number(view.get("RescaleSlope"), "RescaleSlope")
+    mapped = number(mapping.get("RealWorldValueSlope"), "RealWorldValueSlope") if mapping is not None else None
+    return bool(slope and mapped and abs(mapped / slope - 1) < 1e-3)

@@ -1,0 +1,158 @@
+"""From stored values to float32 images: every frame decoded once, its bytes counted, its phase in radians proved."""
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.pixels import pixel_array
+
+from dicom_io.errors import (
+    ContradictoryHeader,
+    NotFiniteValues,
+    PhaseScaleUnknown,
+    TruncatedPixelData,
+    UnsupportedTransferSyntax,
+)
+from dicom_io.instance import PARSING_FAILURES, named, open_instance, quietly
+
+PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+RANGE_TOLERANCE = 1e-3
+FILLED = 0.95
+COHERENT = 0.2
+RESEND = "ask the sender to send the object again"
+
+
+def decode(path: Path) -> np.ndarray:
+    """Return the stored values of one object, shape `(frame, row, column)`.
+
+    Raises
+    ------
+    TruncatedPixelData
+        There are fewer bytes or frames than the header promises.
+    UnsupportedTransferSyntax
+        No decoder for the compression.
+    NotFiniteValues
+        Floating point pixels hold NaN or infinity.
+    """
+    with quietly():
+        dataset = open_instance(path, with_pixels=True)
+        element = next((keyword for keyword in PIXEL_ELEMENTS if keyword in dataset), None)
+        if element is None:
+            raise TruncatedPixelData(f"It holds no {named('PixelData')}; {RESEND}.")
+        n_frames = int(dataset.get("NumberOfFrames") or 1)
+        _require_length(dataset, element, n_frames)
+        stored = _decoded(dataset)
+    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
+    if stored.size != math.prod(shape):
+        raise TruncatedPixelData(
+            f"{named(element)} decodes to {stored.size} pixels where {math.prod(shape)} are due; {RESEND}."
+        )
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise NotFiniteValues(
+            f"{named(element)} holds {int((~np.isfinite(stored)).sum())} pixels that are NaN or infinite; "
+            "export the original integer images."
+        )
+    return stored.reshape(shape)
+
+
+def _require_length(dataset: Dataset, element: str, n_frames: int) -> None:
+    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
+    if syntax is not None and syntax.is_encapsulated:
+        return
+    due = n_frames * int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("BitsAllocated") or 0) // 8
+    present = len(dataset[element].value or b"")
+    if present < due:
+        raise TruncatedPixelData(f"{named(element)} holds {present} bytes where {due} are due; {RESEND}.")
+
+
+def _decoded(dataset: Dataset) -> np.ndarray:
+    syntax = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "an unknown transfer syntax")
+    try:
+        return pixel_array(dataset, raw=True)
+    except (NotImplementedError, ImportError) as failure:
+        raise UnsupportedTransferSyntax(
+            f"{syntax} cannot be decoded here; ask the sender for Explicit VR Little Endian."
+        ) from failure
+    except PARSING_FAILURES as failure:
+        if "plugin" in str(failure) or "decoder" in str(failure).lower():
+            raise UnsupportedTransferSyntax(
+                f"{syntax} cannot be decoded here; ask the sender for Explicit VR Little Endian."
+            ) from failure
+        raise TruncatedPixelData(f"{named('PixelData')} cannot be decoded as {syntax}; {RESEND}.") from failure
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of the object's decoded pixels, to tell a repeated image from a second one."""
+    stored = decode(path)
+    return hashlib.sha256(stored.astype(stored.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def verified_phase(phase: np.ndarray, is_declared: bool) -> np.ndarray:
+    """Return the phase [rad] clipped to ±π, once its values have been shown to fit the scale.
+
+    Raises
+    ------
+    PhaseScaleUnknown
+        Values lie beyond ±π, or a scale that is only a habit leaves ±π unfilled.
+    """
+    reach = float(np.abs(phase).max())
+    if reach > math.pi * (1 + RANGE_TOLERANCE):
+        raise PhaseScaleUnknown(
+            f"With the scale that the header gives, the phase reaches ±{reach:.3f} rad, beyond ±π, so that scale is "
+            f"not the right one: {named('RescaleSlope')} and {named('RescaleIntercept')} need the sender's correction."
+        )
+    if not is_declared and reach < FILLED * math.pi:
+        raise PhaseScaleUnknown(
+            f"The header states no phase scale, and with the manufacturer's usual one the phase reaches only "
+            f"±{reach:.3f} rad, which proves nothing: export the phase with {named('RescaleType')} or real and "
+            "imaginary images."
+        )
+    return np.clip(phase, -np.float32(math.pi), np.float32(math.pi), out=phase)
+
+
+def verified_magnitude(magnitude: np.ndarray) -> np.ndarray:
+    """Return the magnitude with the small negative values of interpolation set to zero.
+
+    Raises
+    ------
+    ContradictoryHeader
+        Negative values are too large to be a magnitude.
+    """
+    lowest, highest = float(magnitude.min()), float(magnitude.max())
+    if lowest < -0.05 * highest:
+        raise ContradictoryHeader(
+            f"The images that call themselves magnitude reach {lowest:.4g}: they are something else; "
+            "send the magnitude images."
+        )
+    return np.maximum(magnitude, 0, out=magnitude)
+
+
+def polar(real: np.ndarray, imaginary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return magnitude and phase [rad] of real and imaginary images."""
+    return np.hypot(real, imaginary), np.arctan2(imaginary, real)
+
+
+def has_alternating_slices(magnitude: np.ndarray, phase: np.ndarray) -> bool:
+    """Return whether the complex image changes sign from slice to slice.
+
+    Parameters
+    ----------
+    magnitude, phase
+        The first echo, shape `(z, y, x)`; phase in [rad].
+    """
+    image = magnitude * np.exp(1j * phase)
+    product = (image[1:] * image[:-1].conj()).sum(axis=(1, 2))
+    weight = (magnitude[1:] * magnitude[:-1]).sum(axis=(1, 2))
+    coherence = product.real / np.maximum(weight, np.finfo(np.float32).tiny)
+    decided = np.abs(coherence) > COHERENT
+    return bool(decided.sum() >= 2 and (coherence[decided] < 0).mean() > 0.6)
+
+
+def undo_alternation(phase: np.ndarray) -> np.ndarray:
+    """Return the phase `(echo, z, y, x)` [rad] with π added to every second slice, wrapped to ±π."""
+    turned = phase.copy()
+    odd = turned[:, 1::2]
+    turned[:, 1::2] = np.where(odd > 0, odd - np.float32(math.pi), odd + np.float32(math.pi))
+    return turned

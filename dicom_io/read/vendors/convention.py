@@ -1,0 +1,126 @@
+"""What a manufacturer's images mean where the standard leaves it open: parts, counts, phase scale and phase sign."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicom_io.errors import PhaseScaleUnknown
+from dicom_io.instance import named
+from dicom_io.read.multiframe import FrameView
+from dicom_io.series import Part
+
+RADIANS_PER_UNIT = {
+    "mrad": 1e-3,
+    "milliradian": 1e-3,
+    "milliradians": 1e-3,
+    "rad": 1.0,
+    "radian": 1.0,
+    "radians": 1.0,
+    "deg": math.pi / 180,
+    "degree": math.pi / 180,
+    "degrees": math.pi / 180,
+}
+SPAN_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """How a frame's stored values are written, as far as its header says.
+
+    `slope` and `intercept` are RescaleSlope and RescaleIntercept. `units` is the unit they lead to, lower case, empty
+    where the header names none. `gain` makes frames of one acquisition comparable: divide by it after rescaling.
+    """
+
+    slope: float | None
+    intercept: float | None
+    units: str
+    bits_stored: int
+    is_signed: bool
+    gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class PhaseScale:
+    """Radians = `slope` × stored value + `intercept`.
+
+    `is_declared` is false where only the manufacturer's habit gives the scale; the pixels must then fill ±π.
+    """
+
+    slope: float
+    intercept: float
+    sentence: str
+    is_declared: bool = True
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How many slices, echoes and images the protocol says there are; None where it says nothing."""
+
+    slices: int | None = None
+    echoes: int | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One manufacturer's conventions.
+
+    `field_sign` is +1 where the stored phase grows with the magnetic field, −1 where it falls. `has_alternating_slices`
+    marks scanners whose complex slices may alternate in sign. `caveat` is a sentence for the report.
+    """
+
+    name: str
+    manufacturers: tuple[str, ...]
+    part: Callable[[FrameView], Part]
+    declared: Callable[[FrameView], Declared]
+    phase_scale: Callable[[StoredValues], PhaseScale]
+    objection: Callable[[FrameView, Part], tuple[str, str] | None] = lambda view, part: None
+    gain: Callable[[FrameView, Part], float] = lambda view, part: 1.0
+    field_sign: int = 1
+    has_alternating_slices: bool = False
+    caveat: str = ""
+
+
+def declares_nothing(view: FrameView) -> Declared:
+    """Return no counts, for manufacturers whose headers hold none."""
+    return Declared()
+
+
+def scale_from_units(values: StoredValues) -> PhaseScale | None:
+    """Return the scale that the header's own unit proves, or None where it names no angle."""
+    factor = RADIANS_PER_UNIT.get(values.units)
+    if factor is None or not values.slope or values.intercept is None:
+        return None
+    return PhaseScale(
+        values.slope * factor,
+        values.intercept * factor,
+        f"stored × {values.slope:g} + {values.intercept:g} is phase in {values.units}, as the header states",
+    )
+
+
+def scale_from_span(values: StoredValues, pi_values: tuple[float, ...]) -> PhaseScale | None:
+    """Return the scale of a rescaling that maps the whole stored range onto ±`pi_value`, for one of `pi_values`."""
+    if not values.slope or values.intercept is None or not 8 <= values.bits_stored <= 16:
+        return None
+    lowest = -(2 ** (values.bits_stored - 1)) if values.is_signed else 0
+    first = values.slope * lowest + values.intercept
+    span = abs(values.slope) * (2**values.bits_stored - 1)
+    for pi_value in pi_values:
+        half_fits = abs(abs(first) / pi_value - 1) < SPAN_TOLERANCE
+        if half_fits and abs(span / (2 * pi_value) - 1) < SPAN_TOLERANCE:
+            factor = math.pi / pi_value
+            return PhaseScale(
+                values.slope * factor,
+                values.intercept * factor,
+                f"stored × {values.slope:g} + {values.intercept:g} spans ±{pi_value:g}, which is ±π",
+            )
+    return None
+
+
+def refuse_scale(vendor: str, known: str) -> PhaseScaleUnknown:
+    """Return the refusal that names the attributes that should have proved the scale."""
+    return PhaseScaleUnknown(
+        f"Nothing proves how the stored phase becomes radians: {named('RescaleSlope')}, {named('RescaleIntercept')} "
+        f"and {named('RescaleType')} fit no convention of {vendor} ({known}); "
+        "export the phase with its original rescaling."
+    )

@@ -1,0 +1,27 @@
+"""The manufacturers whose images can be read. Adding one is one file and one line here."""
+
+from dicom_io.read.vendors.canon import CANON
+from dicom_io.read.vendors.convention import Vendor
+from dicom_io.read.vendors.ge import GE
+from dicom_io.read.vendors.philips import PHILIPS
+from dicom_io.read.vendors.siemens import SIEMENS
+from dicom_io.read.vendors.simulated import SIMULATED
+from dicom_io.read.vendors.united_imaging import UNITED_IMAGING
+
+VENDORS = (SIEMENS, PHILIPS, GE, UNITED_IMAGING, CANON, SIMULATED)
+
+
+def vendor_of(manufacturer: str) -> Vendor | None:
+    """Return the conventions for a Manufacturer (0008,0070), or None where there are none."""
+    spelled = manufacturer.strip().upper()
+    for vendor in VENDORS:
+        if spelled == "GE" and vendor is GE:
+            return vendor
+        if spelled.startswith(vendor.manufacturers):
+            return vendor
+    return None
+
+
+def vendor_named(name: str) -> Vendor | None:
+    """Return the conventions by the name under which this table lists them, or None."""
+    return next((vendor for vendor in VENDORS if vendor.name == name), None)
