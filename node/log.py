@@ -41,6 +41,8 @@ def configure(stream: TextIO | None = None, level: int = logging.INFO) -> None:
         if isinstance(handler, LibraryHandler):
             root.removeHandler(handler)
     root.addHandler(LibraryHandler(logging.WARNING))
+    # pydicom warns with the value it dislikes, which may be a name.
+    logging.captureWarnings(True)
     # pynetdicom logs as an error what the node returns to its caller as one.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 

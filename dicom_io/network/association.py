@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AssociationSocket
 
 from dicom_io.errors import PeerUnreachable
 from dicom_io.network import part10
@@ -28,6 +29,18 @@ _RECEIVE_BYTES = 256 * 1024
 _config.STORE_SEND_CHUNKED_DATASET = True
 # Its default handlers format every message for a log that nobody reads, at a third of the throughput.
 _config.LOG_HANDLER_LEVEL = "none"
+
+
+def _shut_and_close(wrapper: AssociationSocket) -> None:
+    if wrapper.socket is not None:
+        with suppress(OSError):
+            wrapper.socket.shutdown(socket.SHUT_RDWR)
+        wrapper.socket.close()
+
+
+# pynetdicom 3.0.4 forgets to close a socket whose shutdown fails, that is, after every attempt to reach a peer that is
+# down; a night of retries would leave it to the garbage collector to find them.
+AssociationSocket._shutdown_socket = _shut_and_close
 
 
 def application_entity(ae_title: str) -> AE:

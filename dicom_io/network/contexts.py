@@ -6,6 +6,8 @@ from pydicom import uid
 from pynetdicom import sop_class
 from pynetdicom.presentation import PresentationContext, build_context
 
+from dicom_io.network.part10 import is_uid
+
 IMAGE_CLASSES: tuple[str, ...] = (
     sop_class.MRImageStorage,
     sop_class.EnhancedMRImageStorage,
@@ -109,7 +111,4 @@ def contexts_to_offer(objects: Iterable[tuple[str, str]]) -> list[PresentationCo
 
 def sop_class_name(received: str) -> str:
     """Name a SOP class for a person; what the dictionary does not know is shown only if it is a well-formed UID."""
-    identifier = uid.UID(received)
-    if identifier.name != received:
-        return identifier.name
-    return received if identifier.is_valid else "a malformed SOP class UID"
+    return uid.UID(received).name if is_uid(received) else "a malformed SOP class UID"

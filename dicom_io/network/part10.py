@@ -1,15 +1,12 @@
 """The envelope of a DICOM file: writing it around received bytes, and reading it without decoding what is inside."""
 
 import re
+import struct
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import dcmread
-from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
 from pynetdicom.dsutils import split_dataset
 
 from dicom_io.errors import NotDicom
@@ -44,6 +41,11 @@ class ObjectSummary:
     InstanceNumber: str
 
 
+def is_uid(text: str) -> bool:
+    """Say whether `text` has the form of a UID: up to 64 digits and single dots between them."""
+    return len(text) <= _LONGEST_UID and _UID_CHARACTERS.fullmatch(text) is not None
+
+
 def check_uid(text: str, keyword: str) -> str:
     """Return `text` if it has the form of a UID (PS3.5 section 9.1; leading zeros are met in the field and pass).
 
@@ -52,7 +54,7 @@ def check_uid(text: str, keyword: str) -> str:
     NotDicom
         It has not. The text itself is not repeated, since it came from outside.
     """
-    if len(text) > _LONGEST_UID or not _UID_CHARACTERS.fullmatch(text):
+    if not is_uid(text):
         raise NotDicom(f"{keyword} is no UID; ask the sender to correct the object.")
     return text
 
@@ -65,19 +67,29 @@ def file_header(SOPClassUID: str, SOPInstanceUID: str, TransferSyntaxUID: str, s
     NotDicom
         One of the three is no UID.
     """
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(check_uid(SOPClassUID, "SOPClassUID"))
-    meta.MediaStorageSOPInstanceUID = UID(check_uid(SOPInstanceUID, "SOPInstanceUID"), validation_mode=0)
-    meta.TransferSyntaxUID = UID(check_uid(TransferSyntaxUID, "TransferSyntaxUID"))
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    elements = [
+        _element(0x0001, b"OB", b"\x00\x01"),
+        _element(0x0002, b"UI", check_uid(SOPClassUID, "SOPClassUID").encode("ascii")),
+        _element(0x0003, b"UI", check_uid(SOPInstanceUID, "SOPInstanceUID").encode("ascii")),
+        _element(0x0010, b"UI", check_uid(TransferSyntaxUID, "TransferSyntaxUID").encode("ascii")),
+        _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
+        _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
+    ]
     if sending_ae:
-        meta.SourceApplicationEntityTitle = sending_ae
-    buffer = BytesIO()
-    buffer.write(b"\x00" * 128 + b"DICM")
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    return buffer.getvalue()
+        elements.append(_element(0x0016, b"AE", sending_ae.encode("ascii")))
+    group = b"".join(elements)
+    return b"\x00" * 128 + b"DICM" + _element(0x0000, b"UL", struct.pack("<L", len(group))) + group
+
+
+def _element(element: int, representation: bytes, content: bytes) -> bytes:
+    """Encode one element of group 0002 in Explicit VR Little Endian (PS3.5 section 7.1.2).
+
+    pydicom would warn about each irregular UID and write the received text into its log.
+    """
+    padded = content + (b"\x00" if representation in (b"UI", b"OB") else b" ") * (len(content) % 2)
+    is_long = representation == b"OB"
+    length = struct.pack("<HL", 0, len(padded)) if is_long else struct.pack("<H", len(padded))
+    return struct.pack("<HH", 0x0002, element) + representation + length + padded
 
 
 def read_envelope(path: Path) -> Envelope:
