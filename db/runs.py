@@ -56,7 +56,11 @@ def get(session: Session, series_key: str, revision: int) -> Run:
 
 
 def begin(session: Session, series_key: str, revision: int, **columns: Any) -> Run:
-    """Return the run of a revision, made from `columns` where there is none; `performed_at` is set once."""
+    """Return the run of a revision, made from `columns` where there is none.
+
+    `performed_at` is written into the objects, so it is set once: a further run with the same inputs, recipe and
+    software takes that of the first, and makes the same bytes.
+    """
     run = find(session, series_key, revision)
     if run is None:
         run = Run(
@@ -69,11 +73,26 @@ def begin(session: Session, series_key: str, revision: int, **columns: Any) -> R
             regions=[],
             device="",
         )
-        session.add(run)
     for name, value in columns.items():
         setattr(run, name, value)
+    session.add(run)
+    twin = _earlier_twin(session, run)
+    if twin is not None:
+        run.performed_at = twin.performed_at
     session.flush()
     return run
+
+
+def _earlier_twin(session: Session, run: Run) -> Run | None:
+    query = select(Run).where(
+        Run.series_key == run.series_key,
+        Run.revision < run.revision,
+        Run.input_digest == run.input_digest,
+        Run.recipe_digest == run.recipe_digest,
+    )
+    with session.no_autoflush:
+        earlier = session.scalars(query.order_by(Run.revision)).all()
+    return next((one for one in earlier if one.software == run.software), None)
 
 
 def record_step(run: Run, step: str, started_at: datetime, details: dict[str, Any] | None = None) -> None:

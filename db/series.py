@@ -184,6 +184,13 @@ def change_state(
     audit.append(session, f"series.{state}", series.key, content)
 
 
+def has_reached(series: Series, state: State) -> bool:
+    """Say whether the series is at `state` or beyond, or has ended in another way: then nothing is left to do."""
+    if series.state not in JOURNEY:
+        return True
+    return JOURNEY.index(State(series.state)) >= JOURNEY.index(state)
+
+
 def expect_revision(series: Series, revision: int) -> None:
     """Check that work for `revision` is still wanted.
 

@@ -1,0 +1,117 @@
+"""Has everything arrived? Decided by counting first; the clock decides only where the headers cannot.
+
+Pure: everything known is passed in, and the answer says in a sentence what is still awaited.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dicom_io.read.headers import FrameHeader
+from dicom_io.read.sorting import Completeness
+from dicom_io.series import Part
+
+COMPLEMENT = {
+    Part.MAGNITUDE: Part.PHASE,
+    Part.PHASE: Part.MAGNITUDE,
+    Part.REAL: Part.IMAGINARY,
+    Part.IMAGINARY: Part.REAL,
+}
+_POSITION_DECIMALS = 1
+_ECHO_TIME_DECIMALS = 3
+
+
+class Verdict(StrEnum):
+    """What to do with a series that has arrived at least in part."""
+
+    WAIT = "wait"
+    BEGIN = "begin"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When the last instance came [s ago], and whether the association that brought it is over."""
+
+    seconds_since_last: float
+    association_is_over: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict and what it rests on."""
+
+    verdict: Verdict
+    sentence: str
+
+
+def decide(assessment: Completeness | None, arrival: Arrival, settle_s: float, quiet_time_s: float) -> Decision:
+    """Decide whether the work on a series begins.
+
+    Parameters
+    ----------
+    assessment
+        What the headers say; None where no header of the series could be read as that of an MR image.
+    arrival
+        The series' clock.
+    settle_s
+        How long [s] after the association nothing more must come where counts are not declared.
+    quiet_time_s
+        How long [s] without a new instance makes what is missing missing for good.
+    """
+    is_settled = arrival.association_is_over and arrival.seconds_since_last >= settle_s
+    is_quiet = arrival.seconds_since_last >= quiet_time_s
+    if assessment is None or not assessment.parts:
+        return _begin_if(is_settled or is_quiet, "no image of the series can become part of a map")
+    missing_part = lacking_part(assessment)
+    if missing_part is not None:
+        return _begin_if(is_quiet, f"no {missing_part} images yet")
+    if assessment.is_complete and assessment.is_certain:
+        return Decision(Verdict.BEGIN, f"complete by count: {_counted(assessment)}")
+    if assessment.is_complete:
+        return _begin_if(is_settled or is_quiet, f"complete so far: {_counted(assessment)}")
+    return _begin_if(is_quiet, assessment.sentence)
+
+
+def lacking_part(assessment: Completeness) -> Part | None:
+    """Return the part without which the present one cannot be mapped, or None where nothing can be awaited."""
+    parts = {Part(part) for part in assessment.parts}
+    if len(parts) != 1:
+        return None
+    return COMPLEMENT.get(parts.pop())
+
+
+def belong_together(first: Sequence[FrameHeader], second: Sequence[FrameHeader]) -> bool:
+    """Tell whether two series are the two halves of one acquisition: complementary parts on one grid, same echoes."""
+    parts, other_parts = {frame.part for frame in first}, {frame.part for frame in second}
+    if len(parts) != 1 or len(other_parts) != 1 or COMPLEMENT.get(parts.pop()) not in other_parts:
+        return False
+    return _grid(first) == _grid(second)
+
+
+def _grid(frames: Sequence[FrameHeader]) -> set[tuple[object, ...]]:
+    return {
+        (
+            frame.study_instance_uid,
+            frame.frame_of_reference_uid,
+            frame.rows,
+            frame.columns,
+            _rounded(frame.position, _POSITION_DECIMALS),
+            _rounded(frame.orientation, _ECHO_TIME_DECIMALS),
+            None if frame.echo_time_ms is None else round(frame.echo_time_ms, _ECHO_TIME_DECIMALS),
+        )
+        for frame in frames
+    }
+
+
+def _rounded(numbers: Sequence[float] | None, decimals: int) -> tuple[float, ...] | None:
+    # Adding zero turns -0.0 into 0.0.
+    return None if numbers is None else tuple(round(number, decimals) + 0.0 for number in numbers)
+
+
+def _counted(assessment: Completeness) -> str:
+    parts = " and ".join(sorted(Part(part).value for part in assessment.parts))
+    return f"{assessment.n_echoes} echoes × {assessment.n_slices} slices × {parts}"
+
+
+def _begin_if(condition: bool, sentence: str) -> Decision:
+    return Decision(Verdict.BEGIN if condition else Verdict.WAIT, sentence)

@@ -1,0 +1,96 @@
+"""assembled: instances have become one ordered acquisition, and a rule has said what is to become of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydicom import Dataset
+from sqlalchemy.orm import Session
+
+from db import artefacts, audit, instances, runs, series
+from db.base import now
+from db.instances import Instance
+from db.series import Series, State
+from dicom_io.read.attributes import attribute_values, read_header
+from dicom_io.read.headers import FrameHeader
+from dicom_io.read.reader import read_echo_series
+from node.convert import acquisition_artefact
+from node.recipe_files import read_recipe
+from node.routing import Values, choose_rule
+from node.services import Services
+from node.software import software
+
+ACQUISITION = "acquisition"
+
+
+def step(series_key: str, services: Services) -> None:
+    """Read the series into one ordered acquisition, choose its rule, and open its run.
+
+    Raises
+    ------
+    NoRuleMatches
+        No rule wants the series.
+    DicomError
+        The instances form no acquisition that can be mapped; the class and the sentence say why.
+    ArtefactDamaged
+        A file in the inbox no longer has the digest that was recorded for it.
+    """
+    started_at = now()
+    with services.database.read() as session:
+        current = series.get(session, series_key)
+        if series.has_reached(current, State.ASSEMBLED):
+            return
+        revision = current.revision
+        rows = inputs_of(session, current)
+    paths = [services.inbox.verify(row.inbox_name, row.sha256) for row in rows]
+    rule = choose_rule(services.settings.rules, _attributes(paths, rows))
+    recipe, recipe_text = read_recipe(rule.recipe, services.settings.recipes_directory)
+    uids = {path: row.sop_instance_uid for path, row in zip(paths, rows, strict=True)}
+    echoes = read_echo_series(paths, name_of=lambda path: f"instance {uids[path]}")
+    arrays, metadata = acquisition_artefact(echoes)
+    digest = services.workspace.put(arrays, metadata)
+    facts = {**metadata, "vendor": echoes.source.vendor, "phase_scaling": echoes.source.phase_scaling}
+    facts |= {"notes": list(echoes.source.notes), "ignored": list(echoes.source.ignored)}
+    with services.database.begin() as session:
+        current = series.get(session, series_key)
+        series.expect_revision(current, revision)
+        current.rule, current.recipe, current.destinations = rule.name, recipe.name, list(rule.destinations)
+        run = runs.begin(
+            session,
+            series_key,
+            revision,
+            inputs=[row.as_input() for row in rows],
+            input_digest=input_digest([row.dataset_sha256 for row in rows]),
+            acquisition=facts,
+            recipe_name=recipe.name,
+            recipe_text=recipe_text,
+            recipe_digest=recipe.digest,
+            software=software(),
+        )
+        artefacts.remember(session, series_key, revision, ACQUISITION, digest)
+        runs.record_step(run, State.ASSEMBLED, started_at, {"artefact": digest})
+        details = {"n_inputs": len(rows), "rule": rule.name, "recipe": recipe.name, "artefact": digest}
+        series.change_state(session, current, State.ASSEMBLED, details)
+
+
+def inputs_of(session: Session, current: Series) -> list[Instance]:
+    """Return the instances that take part: the series' own and those of a half that was joined to it."""
+    keys = [current.key, *(partner.key for partner in series.joined_to(session, current.key))]
+    return instances.of_series(session, keys)
+
+
+def input_digest(digests: Sequence[str]) -> str:
+    """Return one SHA-256 over the inputs' SHA-256, whatever their order."""
+    return audit.digest(sorted(digests))
+
+
+class _attributes:  # noqa: N801  called like a function
+    """Looks attributes up in the headers of a series: echo times in all frames, anything else in the first object."""
+
+    def __init__(self, paths: Sequence[Path], rows: Sequence[Instance]) -> None:
+        self._header: Dataset = read_header(paths[0])
+        self._frames = [FrameHeader.from_json(frame) for row in rows for frame in row.frames or []]
+
+    def __call__(self, keyword: str) -> Values:
+        if keyword == "EchoTime" and self._frames:
+            return sorted({frame.echo_time_ms for frame in self._frames if frame.echo_time_ms is not None})
+        return attribute_values(self._header, keyword)

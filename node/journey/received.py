@@ -1,0 +1,259 @@
+"""received: the bytes are safe on disk and in the database before the sender hears "success".
+
+`receive` runs in the listener for every instance; `step` runs for every waiting series until everything has arrived.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db import audit, instances, series
+from db.base import now
+from db.errors import StateConflict
+from db.instances import Instance, Standing
+from db.series import Series, State
+from dicom_io.errors import DicomError
+from dicom_io.read.headers import FrameHeader, read_frame_headers
+from dicom_io.read.attributes import SeriesIdentity, read_series_identity
+from dicom_io.read.sorting import assess
+from dicom_io.series import Part
+from node.completeness import Arrival, Decision, Verdict, belong_together, decide, lacking_part
+from node.inbox import StoredInstance
+from node.services import Services
+from node.settings import CompletenessSection
+
+# A series that was refused because its other half was not there is opened again when that half comes.
+HALF_MISSING = ("PhaseMissing", "MagnitudeMissing")
+
+
+class Outcome(StrEnum):
+    """What an instance turned out to be; for every one of them the sender hears "success"."""
+
+    KEPT = "kept"
+    REPEATED = "repeated"
+    CONFLICTING = "conflicting"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Which series an instance belongs to, and what became of it."""
+
+    series_key: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What could be read of an instance: its frames, or why there are none."""
+
+    identity: SeriesIdentity
+    frames: tuple[FrameHeader, ...]
+    error: DicomError | None
+
+
+def receive(services: Services, stored: StoredInstance, calling_ae: str) -> Receipt:
+    """Record an instance whose bytes are already safe; when this returns, the row is committed.
+
+    Raises
+    ------
+    RecordBusy
+        The database stayed locked; the sender must hear a failure and send again.
+    """
+    header = _read_header(services, stored)
+    with services.database.begin() as session:
+        earlier = instances.with_uid(session, stored.SOPInstanceUID)
+        same = next((row for row in earlier if row.dataset_sha256 == stored.dataset_sha256), None)
+        if same is not None:
+            audit.append(session, "instance.repeated", same.series_key, _about(stored, calling_ae))
+            receipt = Receipt(same.series_key, Outcome.REPEATED)
+        elif earlier:
+            receipt = _set_aside(session, stored, calling_ae, earlier[0])
+        else:
+            receipt = _keep(session, stored, calling_ae, header)
+    if receipt.outcome is Outcome.REPEATED:
+        # Its bytes are in the inbox already, under the name of the first copy.
+        services.inbox.discard(stored.name)
+    return receipt
+
+
+def association_ended(services: Services, calling_ae: str, series_keys: Iterable[str]) -> None:
+    """Note that the association which brought these series is over."""
+    with services.database.begin() as session:
+        for key in sorted(set(series_keys)):
+            series.get(session, key).association_ended_at = now()
+
+
+def refuse_association(services: Services, calling_ae: str, reason: str) -> None:
+    """Record that an association was rejected."""
+    with services.database.begin() as session:
+        audit.append(session, "association.refused", "", {"calling_ae": calling_ae, "reason": reason})
+
+
+def refuse_presentation_context(services: Services, calling_ae: str, reason: str) -> None:
+    """Record that an object type was not accepted."""
+    with services.database.begin() as session:
+        audit.append(session, "presentation_context.refused", "", {"calling_ae": calling_ae, "reason": reason})
+
+
+def step(series_key: str, services: Services) -> None:
+    """Examine a series that waits; enqueue its work once everything has arrived or nothing more can be awaited."""
+    with services.database.read() as session:
+        waiting = series.get(session, series_key)
+        if not _is_waiting(waiting):
+            return
+        decision = _examine(session, waiting, services.settings.completeness)
+        is_known = decision.verdict is Verdict.WAIT and waiting.completeness == decision.sentence
+        if is_known and _partner_of(session, waiting) is None:
+            return
+    with services.database.begin() as session:
+        waiting = series.get(session, series_key)
+        # Between the two transactions an instance, or another worker, may have come.
+        if not _is_waiting(waiting):
+            return
+        partner = _partner_of(session, waiting)
+        if partner is not None:
+            waiting = _join(session, waiting, partner)
+        decision = _examine(session, waiting, services.settings.completeness)
+        waiting.completeness = decision.sentence
+        if decision.verdict is Verdict.BEGIN:
+            details = {"completeness": decision.sentence, "n_instances": waiting.n_instances}
+            audit.append(session, "series.enqueued", waiting.key, {"revision": waiting.revision, **details})
+            services.jobs.enqueue_mapping(session, waiting)
+
+
+def retry(services: Services, series_key: str, reason: str = "asked by a person") -> None:
+    """Start a series that was refused, has failed or was recorded once more, from its received bytes.
+
+    Raises
+    ------
+    NotInRecord
+        There is no such series.
+    StateConflict
+        The series is still under way, or is mapped together with another.
+    """
+    with services.database.begin() as session:
+        ended = series.get(session, series_key)
+        if ended.state not in (State.REFUSED, State.FAILED, State.RECORDED):
+            raise StateConflict(f"Series {series_key} is {ended.state}; only an ended series can be retried.")
+        series.reopen(session, ended, reason)
+        services.jobs.enqueue_mapping(session, ended)
+
+
+def frames_of(session: Session, series_keys: Sequence[str]) -> list[FrameHeader]:
+    """Return the readable frame headers of some series."""
+    rows = instances.of_series(session, list(series_keys))
+    return [FrameHeader.from_json(frame) for row in rows for frame in row.frames or []]
+
+
+def _read_header(services: Services, stored: StoredInstance) -> _Header:
+    path = services.inbox.path(stored.name)
+    try:
+        frames = tuple(read_frame_headers(path))
+    except DicomError as error:
+        return _Header(read_series_identity(path), (), error)
+    return _Header(SeriesIdentity(frames[0].study_instance_uid, frames[0].series_instance_uid), frames, None)
+
+
+def _keep(session: Session, stored: StoredInstance, calling_ae: str, header: _Header) -> Receipt:
+    identity = header.identity
+    known = series.by_uid(session, identity.series_instance_uid) if identity.series_instance_uid else None
+    owner = known or series.create(session, identity.series_instance_uid, identity.study_instance_uid, calling_ae)
+    _add_row(session, stored, calling_ae, owner.key, Standing.KEPT, header)
+    owner.n_instances += 1
+    owner.last_received_at = now()
+    audit.append(session, "instance.received", owner.key, _about(stored, calling_ae))
+    _reopen_for_late_instance(session, owner)
+    return Receipt(owner.key, Outcome.KEPT)
+
+
+def _reopen_for_late_instance(session: Session, owner: Series) -> None:
+    if owner.state == State.JOINED and owner.partner_key is not None:
+        owner = series.get(session, owner.partner_key)
+        owner.last_received_at = now()
+    if owner.state != State.RECEIVED or owner.enqueued_at is not None:
+        series.reopen(session, owner, "an instance arrived after the work had begun")
+
+
+def _set_aside(session: Session, stored: StoredInstance, calling_ae: str, first: Instance) -> Receipt:
+    header = _Header(SeriesIdentity(None, None), (), None)
+    _add_row(session, stored, calling_ae, first.series_key, Standing.CONFLICTING, header)
+    details = _about(stored, calling_ae) | {"first_dataset_sha256": first.dataset_sha256}
+    audit.append(session, "instance.conflicting", first.series_key, details)
+    return Receipt(first.series_key, Outcome.CONFLICTING)
+
+
+def _add_row(
+    session: Session, stored: StoredInstance, calling_ae: str, series_key: str, standing: Standing, header: _Header
+) -> None:
+    session.add(
+        Instance(
+            series_key=series_key,
+            sop_instance_uid=stored.SOPInstanceUID,
+            sop_class_uid=stored.SOPClassUID,
+            transfer_syntax_uid=stored.TransferSyntaxUID,
+            sha256=stored.sha256,
+            dataset_sha256=stored.dataset_sha256,
+            size=stored.size,
+            inbox_name=stored.name,
+            calling_ae=calling_ae,
+            received_at=now(),
+            standing=standing,
+            frames=[frame.to_json() for frame in header.frames] or None,
+            refusal_class=type(header.error).__name__ if header.error else None,
+            sentence=str(header.error) if header.error else None,
+        )
+    )
+    session.flush()
+
+
+def _about(stored: StoredInstance, calling_ae: str) -> dict[str, Any]:
+    return {
+        "SOPInstanceUID": stored.SOPInstanceUID,
+        "sha256": stored.sha256,
+        "dataset_sha256": stored.dataset_sha256,
+        "calling_ae": calling_ae,
+    }
+
+
+def _is_waiting(waiting: Series) -> bool:
+    return waiting.state == State.RECEIVED and waiting.enqueued_at is None
+
+
+def _examine(session: Session, waiting: Series, limits: CompletenessSection) -> Decision:
+    frames = frames_of(session, [waiting.key, *(other.key for other in series.joined_to(session, waiting.key))])
+    arrival = Arrival(
+        (now() - waiting.last_received_at).total_seconds(),
+        waiting.association_ended_at is not None and waiting.association_ended_at >= waiting.last_received_at,
+    )
+    return decide(assess(frames) if frames else None, arrival, limits.settle_s, limits.quiet_time_s)
+
+
+def _partner_of(session: Session, waiting: Series) -> Series | None:
+    """Return the series that holds the other half (phase for magnitude, and so on), if it has come."""
+    if waiting.study_instance_uid is None or series.joined_to(session, waiting.key):
+        return None
+    frames = frames_of(session, [waiting.key])
+    if not frames or lacking_part(assess(frames)) is None:
+        return None
+    for other in series.in_study(session, waiting.study_instance_uid, (State.RECEIVED, State.REFUSED)):
+        is_free = _is_waiting(other) or other.refusal_class in HALF_MISSING
+        if other.key != waiting.key and is_free and belong_together(frames, frames_of(session, [other.key])):
+            return other
+    return None
+
+
+def _join(session: Session, waiting: Series, other: Series) -> Series:
+    """Join two halves of one acquisition and return the one that leads: the magnitude, or the real part."""
+    leads = frames_of(session, [waiting.key])[0].part in (Part.MAGNITUDE, Part.REAL)
+    leader, follower = (waiting, other) if leads else (other, waiting)
+    if leader.state == State.REFUSED:
+        series.reopen(session, leader, "the images that it lacked have arrived")
+    leader.last_received_at = max(leader.last_received_at, follower.last_received_at)
+    ends = (leader.association_ended_at, follower.association_ended_at)
+    leader.association_ended_at = max((end for end in ends if end is not None), default=None)
+    follower.partner_key = leader.key
+    series.change_state(session, follower, State.JOINED, {"with": leader.key}, "mapped together with its other half")
+    return leader
