@@ -22,7 +22,7 @@ MAXIMUM_PDU_BYTES = 256 * 1024
 
 # An A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes each stays below 300 kB.
 LARGEST_PDU_BYTES = 1024 * 1024
-POLL_S = 0.0002
+POLL_S = 0.0005
 _RECEIVE_BYTES = 256 * 1024
 
 # Files are sent as the bytes they are; pynetdicom would otherwise decode and encode each again.

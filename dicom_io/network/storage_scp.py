@@ -1,6 +1,7 @@
 """Storage and verification as a provider: admits known callers, hands over received bytes, answers with a status."""
 
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,9 +27,14 @@ SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
 NOT_AUTHORISED = 0x0124
 
-# A-ASSOCIATE-RJ: rejected permanently, by the service user, calling / called AE title not recognised (PS3.8 9.3.4).
+# A-ASSOCIATE-RJ (PS3.8 section 9.3.4): permanently, by the service user, calling or called AE title not recognised;
+# for now, by the presentation related provider, local limit exceeded.
 CALLING_AE_NOT_RECOGNISED = (0x01, 0x01, 0x03)
 CALLED_AE_NOT_RECOGNISED = (0x01, 0x01, 0x07)
+LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
+
+# Connections that have not asked for an association yet, for each association that may be open.
+CONNECTIONS_PER_ASSOCIATION = 4
 
 
 class Refused(StrEnum):
@@ -92,9 +98,10 @@ class StorageScp:
         self._on_failure = on_failure
         self._admitted: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._numbers = count(1)
+        self._admitting = threading.Lock()
         self._server: ThreadedAssociationServer | None = None
         self._entity = application_entity(settings.ae_title)
-        self._entity.maximum_associations = settings.maximum_associations
+        self._entity.maximum_associations = CONNECTIONS_PER_ASSOCIATION * settings.maximum_associations
         self._entity.network_timeout = settings.network_timeout_s
 
     def start(self) -> int:
@@ -113,7 +120,7 @@ class StorageScp:
             evt_handlers=[
                 *connection_handlers(settings.network_timeout_s, settings.largest_object_bytes),
                 (evt.EVT_REQUESTED, self._decide),
-                (evt.EVT_REJECTED, self._on_limit_reached),
+                (evt.EVT_CONN_CLOSE, _on_connection_close),
                 (evt.EVT_ACCEPTED, self._on_accepted),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_C_ECHO, self._on_echo),
@@ -137,7 +144,8 @@ class StorageScp:
     @property
     def n_associations(self) -> int:
         """How many associations are open now."""
-        return sum(1 for association in self._entity.active_associations if association.is_established)
+        with self._admitting:
+            return sum(1 for association in self._admitted if association.is_established)
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Take no new association, let the open ones end for `grace_s` [s], then abort what is left."""
@@ -145,8 +153,10 @@ class StorageScp:
             return
         server, self._server = self._server, None
         server.shutdown()
+        deadline = time.monotonic() + grace_s
         for association in self._entity.active_associations:
-            association.join(grace_s)
+            if association.is_established:
+                association.join(max(0.0, deadline - time.monotonic()))
         for association in self._entity.active_associations:
             association.abort()
 
@@ -160,8 +170,12 @@ class StorageScp:
         elif not admits(self.settings.callers, request.calling_ae_title, association.requestor.address):
             why = f"association rejected: {caller} is not among the callers allowed from its address"
             self._reject(association, CALLING_AE_NOT_RECOGNISED, caller, why)
+        elif self.n_associations >= self.settings.maximum_associations:
+            why = f"association rejected for now: {self.settings.maximum_associations} are open already"
+            self._reject(association, LOCAL_LIMIT_EXCEEDED, caller, why)
         else:
-            self._admitted[association] = next(self._numbers)
+            with self._admitting:
+                self._admitted[association] = next(self._numbers)
 
     def _reject(self, association: Association, answer: tuple[int, int, int], caller: str, why: str) -> None:
         association.acse.send_reject(*answer)
@@ -169,10 +183,6 @@ class StorageScp:
             self._on_refusal(Refused.ASSOCIATION, caller, why)
         finally:
             association.kill()
-
-    def _on_limit_reached(self, event: evt.Event) -> None:
-        why = f"association rejected for now: {self.settings.maximum_associations} are open already"
-        self._on_refusal(Refused.ASSOCIATION, _caller(event), why)
 
     def _on_accepted(self, event: evt.Event) -> None:
         rejected = event.assoc.rejected_contexts
@@ -196,7 +206,8 @@ class StorageScp:
         return SUCCESS
 
     def _on_association_end(self, event: evt.Event) -> None:
-        association = self._admitted.pop(event.assoc, None)
+        with self._admitting:
+            association = self._admitted.pop(event.assoc, None)
         if association is not None:
             self._on_end(_caller(event), association)
 
@@ -205,7 +216,13 @@ class _BoundedServer(ThreadedAssociationServer):
     """Closes a connection at once while too many others have not even asked for an association."""
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        return len(self.active_associations) < 4 * self.ae.maximum_associations
+        return len(self.active_associations) < self.ae.maximum_associations
+
+
+def _on_connection_close(event: evt.Event) -> None:
+    # A monitor that only opens and closes the port would otherwise keep a thread for the whole ACSE timeout.
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(None)
 
 
 def _caller(event: evt.Event) -> str:

@@ -18,7 +18,7 @@ def test_a_peer_that_knows_us_answers(provider: Provider) -> None:
 
 def test_a_peer_that_does_not_know_us_is_reported_with_its_reason_and_our_name(provider: Provider) -> None:
     provider.start()
-    with pytest.raises(PeerUnreachable, match="Calling AE title not recognised.*calls itself STRANGER"):
+    with pytest.raises(PeerUnreachable, match=r"Calling AE title not recognised.*calls itself STRANGER"):
         echo(provider.peer, "STRANGER")
 
 

@@ -1,0 +1,165 @@
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+    RLELossless,
+    SegmentationStorage,
+)
+from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
+
+from dicom_io.errors import NotDicom, PeerRefused, PeerUnreachable
+from dicom_io.network.part10 import read_envelope
+from dicom_io.network.peers import Peer
+from dicom_io.network.storage_scu import SendResult, meaning_of, send
+from tests.dicom_io.network.conftest import Provider, write_image
+from tests.waiting import eventually, free_port, is_listening
+
+
+@pytest.fixture
+def storescp(dcmtk: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[Peer, Path]]:
+    """Run DCMTK's storescp and return its address and the folder it stores into."""
+    folder, port = tmp_path / "stored", free_port()
+    folder.mkdir()
+    process = subprocess.Popen([dcmtk("storescp"), "+B", "-od", str(folder), str(port)])
+    try:
+        eventually(lambda: is_listening(port), 20, "storescp's start")
+        yield Peer("DCMTK", "STORESCP", "127.0.0.1", port), folder
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.e2e
+def test_dcmtk_stores_what_we_send_and_every_answer_is_heard(storescp: tuple[Peer, Path], tmp_path: Path) -> None:
+    peer, folder = storescp
+    images = [write_image(tmp_path / f"{number}.dcm") for number in range(3)]
+    heard: list[SendResult] = []
+    results = send(peer, images, heard.append)
+    assert results == heard
+    assert [(result.path, result.status, result.is_accepted) for result in results] == [(p, 0, True) for p in images]
+    stored = sorted((pydicom.dcmread(path) for path in folder.iterdir()), key=lambda d: d.SOPInstanceUID)
+    assert stored == sorted((pydicom.dcmread(path) for path in images), key=lambda d: d.SOPInstanceUID)
+
+
+def test_nothing_to_send_opens_no_association() -> None:
+    assert send(Peer("nobody", "NOBODY", "127.0.0.1", free_port()), []) == []
+
+
+def test_a_file_that_is_no_dicom_is_named_before_anything_is_sent(provider: Provider, image: Path) -> None:
+    provider.start()
+    broken = image.with_name("broken.dcm")
+    broken.write_bytes(b"no DICOM")
+    with pytest.raises(NotDicom, match=r"broken\.dcm"):
+        send(provider.peer, [image, broken], calling_ae="SCANNER")
+    assert not provider.instances
+
+
+def test_a_peer_that_is_down_is_unreachable(image: Path) -> None:
+    with pytest.raises(PeerUnreachable, match="cannot be reached"):
+        send(Peer("PACS", "ORTHANC", "127.0.0.1", free_port()), [image])
+
+
+def test_a_failed_status_is_told_and_the_other_objects_are_still_sent(provider: Provider, tmp_path: Path) -> None:
+    images = [write_image(tmp_path / f"{number}.dcm") for number in range(3)]
+    provider.start()
+    heard: list[SendResult] = []
+
+    def only_the_first_fails(result: SendResult) -> None:
+        heard.append(result)
+        provider.fail_with = None
+
+    provider.fail_with, provider.status = OSError("disk"), 0xA700
+    with pytest.raises(PeerRefused, match=r"stored 2 of 3 objects.*0xA700, out of resources"):
+        send(provider.peer, images, only_the_first_fails, calling_ae="SCANNER")
+    assert [result.is_accepted for result in heard] == [False, True, True]
+
+
+def test_an_empty_status_ends_the_association_and_nothing_more_is_sent_on_it(tmp_path: Path) -> None:
+    def hang_up(event: evt.Event) -> int:
+        event.assoc.abort()
+        return 0x0000
+
+    archive = AE("ARCHIVE")
+    archive.add_supported_context(MRImageStorage, ExplicitVRLittleEndian)
+    server = archive.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, hang_up)])
+    heard: list[SendResult] = []
+    try:
+        peer = Peer("PACS", "ARCHIVE", "127.0.0.1", server.server_address[1])
+        images = [write_image(tmp_path / f"{number}.dcm") for number in range(3)]
+        with pytest.raises(PeerRefused, match=r"stored 0 of 3 objects.*no answer"):
+            send(peer, images, heard.append)
+    finally:
+        server.shutdown()
+    assert [(result.status, result.is_accepted) for result in heard] == [(None, False)]
+
+
+def start_archive(syntaxes: list[str], classes: list[str], kept: list[pydicom.Dataset]) -> tuple[object, Peer]:
+    def keep(event: evt.Event) -> int:
+        stored = event.dataset
+        stored.file_meta = event.file_meta
+        kept.append(stored)
+        return 0x0000
+
+    archive = AE("ARCHIVE")
+    contexts = [build_context(sop_class, syntaxes) for sop_class in classes]
+    server = archive.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)], contexts=contexts
+    )
+    return server, Peer("PACS", "ARCHIVE", "127.0.0.1", server.server_address[1])
+
+
+def test_a_peer_that_takes_implicit_only_gets_the_same_object_in_implicit(image: Path) -> None:
+    kept: list[pydicom.Dataset] = []
+    server, peer = start_archive([ImplicitVRLittleEndian], [MRImageStorage], kept)
+    try:
+        send(peer, [image])
+    finally:
+        server.shutdown()
+    assert kept[0].file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+    assert kept[0] == pydicom.dcmread(image)
+
+
+def test_a_compressed_object_is_not_sent_where_its_syntax_is_not_taken(image: Path, tmp_path: Path) -> None:
+    compressed = tmp_path / "compressed.dcm"
+    dataset = pydicom.dcmread(image)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.save_as(compressed)
+    kept: list[pydicom.Dataset] = []
+    server, peer = start_archive([ExplicitVRLittleEndian], [MRImageStorage], kept)
+    try:
+        with pytest.raises(PeerRefused, match=r"stored 1 of 2 objects.*takes no such object in this transfer syntax"):
+            send(peer, [compressed, image])
+    finally:
+        server.shutdown()
+    assert len(kept) == 1
+
+
+def test_an_object_type_that_the_peer_does_not_take_does_not_hold_back_the_others(image: Path, tmp_path: Path) -> None:
+    segmentation = write_image(tmp_path / "segmentation.dcm", sop_class=SegmentationStorage)
+    heard: list[SendResult] = []
+    kept: list[pydicom.Dataset] = []
+    server, peer = start_archive([ExplicitVRLittleEndian], [MRImageStorage], kept)
+    try:
+        with pytest.raises(PeerRefused, match="stored 1 of 2"):
+            send(peer, [segmentation, image], heard.append)
+    finally:
+        server.shutdown()
+    assert [result.is_accepted for result in heard] == [False, True]
+    assert kept[0].SOPInstanceUID == read_envelope(image).SOPInstanceUID
+
+
+@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
+def test_a_warning_means_that_the_object_is_stored(status: int) -> None:
+    assert SendResult(Path("x"), "1.2", status, meaning_of(status)).is_accepted
+
+
+@pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC000, 0x0110, 0x0122, 0x0124, 0xB001, None])
+def test_everything_else_does_not(status: int | None) -> None:
+    assert not SendResult(Path("x"), "1.2", status, "").is_accepted
