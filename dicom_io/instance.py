@@ -16,7 +16,7 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
-from dicom_io.errors import ContradictoryHeader, MissingAttribute, NotDicom
+from dicom_io.errors import ContradictoryHeader, DicomError, MissingAttribute, NotDicom
 
 PARSING_FAILURES = (
     ArithmeticError,
@@ -44,6 +44,15 @@ def quietly() -> Iterator[None]:
     with _warning_filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Begin every refusal from the block with the name of the file it is about."""
+    try:
+        yield
+    except DicomError as refusal:
+        raise type(refusal)(f"{name}: {refusal}") from refusal
 
 
 def open_instance(source: Path | bytes | Dataset, with_pixels: bool = False) -> Dataset:

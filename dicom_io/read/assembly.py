@@ -13,7 +13,7 @@ import numpy as np
 
 from dicom_io import errors
 from dicom_io.geometry import Geometry
-from dicom_io.instance import named
+from dicom_io.instance import named, naming
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.pixels import digest
 from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, Slots, arrange, describe_missing, parts_of, slice_indices
@@ -22,6 +22,7 @@ from dicom_io.read.vendors.table import vendor_named
 from dicom_io.series import Part
 
 GAMMA_MHZ_PER_T = 42.577478518
+SAME = 2e-3
 REMEDY = {
     "NoPhaseInProtocol": "route it elsewhere; susceptibility needs a gradient echo with phase",
     "FilteredPhase": "export the original, unfiltered and uncorrected phase",
@@ -92,7 +93,7 @@ def _without_copies(instances: Sequence[Instance], notes: list[str]) -> list[Ins
         first = kept.setdefault(uid, instance)
         if first is instance:
             continue
-        if first.frames != instance.frames or digest(first.path) != digest(instance.path):
+        if first.frames != instance.frames or not _same_pixels(first, instance):
             raise errors.ContradictoryHeader(
                 f"{first.name} and {instance.name} carry the same {named('SOPInstanceUID')} but differ; "
                 "keep the one that the scanner sent."
@@ -101,6 +102,14 @@ def _without_copies(instances: Sequence[Instance], notes: list[str]) -> list[Ins
     if copies:
         notes.append(f"{copies} identical {'copy was' if copies == 1 else 'copies were'} ignored.")
     return list(kept.values())
+
+
+def _same_pixels(first: Instance, second: Instance) -> bool:
+    found = []
+    for instance in (first, second):
+        with naming(instance.name):
+            found.append(digest(instance.path))
+    return found[0] == found[1]
 
 
 def _vendor(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> Vendor:
@@ -126,10 +135,26 @@ def _require_same(
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
         odd = next(frame for frame in frames if value(frame) != usual)
-        raise errors.MixedSeries(
-            f"{names[odd.sop_instance_uid]} differs from most other images in {named(keyword)}: more than one "
-            "acquisition is mixed here; send one at a time."
-        )
+        raise errors.MixedSeries(_odd_one(odd, keyword, names))
+
+
+def _require_close(
+    frames: Sequence[FrameHeader],
+    value: Callable[[FrameHeader], tuple[float, ...]],
+    keyword: str,
+    names: Mapping[str, str],
+) -> None:
+    rows = np.array([value(frame) for frame in frames])
+    differs = np.abs(rows - np.median(rows, axis=0)).max(axis=1) > SAME
+    if differs.any():
+        raise errors.MixedSeries(_odd_one(frames[int(np.argmax(differs))], keyword, names))
+
+
+def _odd_one(odd: FrameHeader, keyword: str, names: Mapping[str, str]) -> str:
+    return (
+        f"{names[odd.sop_instance_uid]} differs from most other images in {named(keyword)}: more than one acquisition "
+        "is mixed here; send one at a time."
+    )
 
 
 def _require_one_acquisition(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
@@ -138,12 +163,12 @@ def _require_one_acquisition(frames: Sequence[FrameHeader], names: Mapping[str, 
         ("FrameOfReferenceUID", lambda frame: frame.frame_of_reference_uid),
         ("Rows", lambda frame: frame.rows),
         ("Columns", lambda frame: frame.columns),
-        ("PixelSpacing", lambda frame: tuple(round(value, 4) for value in frame.pixel_spacing)),
-        ("ImageOrientationPatient", lambda frame: tuple(round(value, 3) + 0.0 for value in frame.orientation)),
         ("MagneticFieldStrength", lambda frame: frame.magnetic_field_strength_t),
     )
     for keyword, value in sameness:
         _require_same(frames, value, keyword, names)
+    _require_close(frames, lambda frame: frame.pixel_spacing, "PixelSpacing", names)
+    _require_close(frames, lambda frame: frame.orientation, "ImageOrientationPatient", names)
     sources: dict[tuple[Part, float | None], str] = {}
     for frame in frames:
         block = (frame.part, frame.echo_time_ms)
@@ -241,7 +266,7 @@ def _choose(
         ordered = sorted(held, key=lambda frame: (frame.sop_instance_uid, frame.frame_number or 0))
         chosen[slot] = ordered[0]
         for other in ordered[1:]:
-            if not _is_same_image(ordered[0], other, paths):
+            if not _is_same_image(ordered[0], other, names, paths):
                 raise errors.MixedSeries(_collision(slot, ordered[0], other, names))
             copies += 1
     if copies:
@@ -249,10 +274,14 @@ def _choose(
     return chosen
 
 
-def _is_same_image(first: FrameHeader, second: FrameHeader, paths: Mapping[str, Path]) -> bool:
+def _is_same_image(
+    first: FrameHeader, second: FrameHeader, names: Mapping[str, str], paths: Mapping[str, Path]
+) -> bool:
     if first.frame_number is not None or second.frame_number is not None:
         return False
-    return digest(paths[first.sop_instance_uid]) == digest(paths[second.sop_instance_uid])
+    return _same_pixels(
+        *(Instance(paths[uid], names[uid], ()) for uid in (first.sop_instance_uid, second.sop_instance_uid))
+    )
 
 
 def _collision(slot: Slot, first: FrameHeader, second: FrameHeader, names: Mapping[str, str]) -> str:
@@ -274,6 +303,11 @@ def _require_complete(slots: Slots, vendor: Vendor, parts: tuple[Part, Part]) ->
             "the difference of the two phases; send a multi-echo gradient echo with the phase of every echo."
         )
     missing = describe_missing(slots)
+    if slots.surplus and vendor.counts_are_exact:
+        raise errors.MixedSeries(
+            f"There are {slots.surplus} than the protocol declares: more than one acquisition is mixed here; "
+            "send one at a time."
+        )
     if missing:
         raise errors.IncompleteSeries(
             f"Incomplete: {'; '.join(missing)}. Send the missing images, or the whole series again."
@@ -324,7 +358,8 @@ def _geometry(slots: Slots, chosen: Mapping[Slot, FrameHeader], parts: tuple[Par
         row_direction=first.orientation[:3],
         column_direction=first.orientation[3:],
         first_position=first.position,
-        slice_step=(float(step[0]), float(step[1]), float(step[2])),
+        # Rounded, because the order of arrival must not reach the map even in its last bit.
+        slice_step=(round(float(step[0]), 9), round(float(step[1]), 9), round(float(step[2]), 9)),
         pixel_spacing=first.pixel_spacing,
         shape=(slots.n_slices, first.rows, first.columns),
         frame_of_reference_uid=first.frame_of_reference_uid,

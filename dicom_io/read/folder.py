@@ -4,18 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_io.errors import DicomError, NotDicom, UnsupportedObject
+import numpy as np
+
+from dicom_io.errors import DicomError, GeometryUnusable, NotDicom, UnsupportedObject
 from dicom_io.instance import open_instance, text
 from dicom_io.read.assembly import Instance, assemble
-from dicom_io.read.headers import FrameHeader, read_frame_headers
+from dicom_io.read.headers import read_frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
-from dicom_io.read.sorting import COMPLEX_PAIRS, USABLE, assess, parts_of
+from dicom_io.read.sorting import COMPLEX_PAIRS, USABLE, assess, normal_of, parts_of
 from dicom_io.series import Part
 
 PREAMBLE = 128
 MAGIC = b"DICM"
+SAME_GRID = 0.02
 
 Key = tuple[str, bool]
+Halves = dict[Key, tuple[Part, list[Instance]]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def _found(instances: Sequence[Instance]) -> FoundAcquisition:
 
 def _groups(series: dict[Key, list[Instance]]) -> list[list[Instance]]:
     whole: list[list[Instance]] = []
-    halves: dict[Key, tuple[Part, list[Instance]]] = {}
+    halves: Halves = {}
     for key, instances in sorted(series.items()):
         frames = [frame for instance in instances for frame in instance.frames]
         present = set(parts_of(frames)) & set(USABLE)
@@ -90,43 +94,72 @@ def _groups(series: dict[Key, list[Instance]]) -> list[list[Instance]]:
     return [*whole, *_paired(halves)]
 
 
-def _paired(halves: dict[Key, tuple[Part, list[Instance]]]) -> list[list[Instance]]:
-    taken: set[Key] = set()
+def _paired(halves: Halves) -> list[list[Instance]]:
     groups = []
+    remaining = dict(halves)
     for first, second in COMPLEX_PAIRS:
-        for key, (part, instances) in halves.items():
-            if part is not second:
-                continue
-            partners = [
-                other
-                for other, (kind, candidates) in halves.items()
-                if kind is first and other not in taken and _belongs(instances, candidates)
-            ]
-            partners = _undistorted(partners, halves) or partners
-            if len(partners) == 1:
-                taken |= {key, partners[0]}
-                groups.append([*halves[partners[0]][1], *instances])
-    return [*groups, *(instances for key, (_, instances) in halves.items() if key not in taken)]
+        for key in [key for key, (part, _) in halves.items() if part is second]:
+            group = _echoes_apart(key, first, remaining) or _partner(key, first, remaining)
+            groups += [[instance for member in group for instance in remaining[member][1]]] if group else []
+            remaining = {other: half for other, half in remaining.items() if other not in group}
+    return [*groups, *(instances for _, instances in remaining.values())]
 
 
-def _undistorted(keys: Sequence[Key], halves: dict[Key, tuple[Part, list[Instance]]]) -> list[Key]:
+def _partner(key: Key, first: Part, remaining: Halves) -> list[Key]:
+    """Return a series and its only partner with the same grid and echo times; nothing where several would fit."""
+    if key not in remaining:
+        return []
+    fitting = [
+        other
+        for other, (part, candidates) in remaining.items()
+        if part is first
+        and _grids_match(remaining[key][1], candidates)
+        and _times(candidates) == _times(remaining[key][1])
+    ]
+    fitting = _undistorted(fitting, remaining) or fitting
+    return [fitting[0], key] if len(fitting) == 1 else []
+
+
+def _echoes_apart(key: Key, first: Part, remaining: Halves) -> list[Key]:
+    """Return all series of an acquisition that keeps every echo in a series of its own, if the header proves it.
+
+    The proof is the declared number of echoes: without it, two scans with different echo times would become one.
+    """
+    if key not in remaining or len(_times(remaining[key][1])) != 1:
+        return []
+    part, instances = remaining[key]
+    alike = [other for other, (_, candidates) in remaining.items() if _grids_match(instances, candidates)]
+    times = {kind: [_times(remaining[k][1]) for k in alike if remaining[k][0] is kind] for kind in (first, part)}
+    declared = instances[0].frames[0].n_echoes_declared
+    counts = [len(found) == len(set(found)) == declared for found in times.values()]
+    return alike if declared and declared > 1 and all(counts) and set(times[first]) == set(times[part]) else []
+
+
+def _undistorted(keys: Sequence[Key], halves: Halves) -> list[Key]:
     return [key for key in keys if not halves[key][1][0].frames[0].is_distortion_corrected]
 
 
-def _belongs(first: Sequence[Instance], second: Sequence[Instance]) -> bool:
-    return _signature(first) == _signature(second)
+def _grids_match(first: Sequence[Instance], second: Sequence[Instance]) -> bool:
+    if _identity(first) != _identity(second):
+        return False
+    try:
+        grids = zip(_grid(first), _grid(second), strict=True)
+        return all(one.shape == other.shape and np.abs(one - other).max() < SAME_GRID for one, other in grids)
+    except GeometryUnusable:
+        return False
 
 
-def _signature(instances: Sequence[Instance]) -> tuple[object, ...]:
-    frames: list[FrameHeader] = [frame for instance in instances for frame in instance.frames]
-    first = frames[0]
-    return (
-        first.study_instance_uid,
-        first.frame_of_reference_uid,
-        first.rows,
-        first.columns,
-        tuple(round(value, 3) for value in first.pixel_spacing),
-        tuple(round(value, 3) + 0.0 for value in first.orientation),
-        frozenset(tuple(round(value, 1) + 0.0 for value in frame.position) for frame in frames),
-        frozenset(round(frame.echo_time_ms or 0.0, 2) for frame in frames),
-    )
+def _identity(instances: Sequence[Instance]) -> tuple[object, ...]:
+    first = instances[0].frames[0]
+    return first.study_instance_uid, first.frame_of_reference_uid, first.vendor, first.rows, first.columns
+
+
+def _times(instances: Sequence[Instance]) -> tuple[float, ...]:
+    return tuple(sorted({round(frame.echo_time_ms or 0.0, 2) for instance in instances for frame in instance.frames}))
+
+
+def _grid(instances: Sequence[Instance]) -> tuple[np.ndarray, ...]:
+    """Return spacing, orientation and the rising distances of the slices, whatever the order of the files."""
+    frames = [frame for instance in instances for frame in instance.frames]
+    distances = np.array([frame.position for frame in frames]) @ normal_of(frames[0])
+    return np.array(frames[0].pixel_spacing), np.array(frames[0].orientation), np.unique(np.round(distances, 2))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from dicom_io.errors import DicomError, NotDicom, UnsupportedObject
-from dicom_io.instance import open_instance
+from dicom_io.errors import NotDicom, UnsupportedObject
+from dicom_io.instance import naming, open_instance
 from dicom_io.read.assembly import Assembly, Instance, assemble
 from dicom_io.read.folder import FoundAcquisition, find_acquisitions
 from dicom_io.read.headers import FrameHeader, read_frame_headers
@@ -84,13 +84,12 @@ def _assembly(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[As
     instances, ignored = [], []
     for path in sorted(paths):
         try:
-            instances.append(Instance(path, name_of(path), tuple(read_frame_headers(path))))
+            with naming(name_of(path)):
+                instances.append(Instance(path, name_of(path), tuple(read_frame_headers(path))))
         except UnsupportedObject as other:
-            ignored.append(f"{name_of(path)} was ignored: {other}")
-        except DicomError as refusal:
-            raise type(refusal)(f"{name_of(path)}: {refusal}") from refusal
+            ignored.append(str(other))
     if not instances and ignored:
-        raise UnsupportedObject(ignored[0].replace(" was ignored", "", 1))
+        raise UnsupportedObject(ignored[0])
     if not instances:
         raise NotDicom("No files were given; name the files of one acquisition.")
     return assemble(instances), tuple(ignored)
@@ -106,10 +105,8 @@ def _filled(assembly: Assembly, part: Part) -> np.ndarray:
             by_object.setdefault(frame.sop_instance_uid, []).append(((echo, index), frame))
     reference = assembly.chosen[part, 0, 0].values.gain
     for uid, slots in by_object.items():
-        try:
+        with naming(assembly.name_of[uid]):
             stored = decode(assembly.path_of[uid])
-        except DicomError as refusal:
-            raise type(refusal)(f"{assembly.name_of[uid]}: {refusal}") from refusal
         for target, frame in slots:
             values = stored[(frame.frame_number or 1) - 1].astype(np.float32)
             image[target] = values if part is Part.PHASE else _rescaled(values, frame.values, reference)
@@ -126,10 +123,8 @@ def _scales(assembly: Assembly) -> dict[StoredValues, PhaseScale]:
     scales: dict[StoredValues, PhaseScale] = {}
     for (part, _, _), frame in sorted(assembly.chosen.items()):
         if part is Part.PHASE and frame.values not in scales:
-            try:
+            with naming(assembly.name_of[frame.sop_instance_uid]):
                 scales[frame.values] = assembly.vendor.phase_scale(frame.values)
-            except DicomError as refusal:
-                raise type(refusal)(f"{assembly.name_of[frame.sop_instance_uid]}: {refusal}") from refusal
     return scales
 
 

@@ -6,7 +6,7 @@ repeat or interleave on real scanners (Siemens VE11C numbers the slices of both 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Slots:
     missing_echoes: int = 0
     missing_slices: int = 0
     missing_images: int = 0
-    blocks: Sequence[tuple[Part, int]] = field(default=())
+    surplus: str = ""
 
     def lacking(self, part: Part, echo: int) -> list[int]:
         """Return the slices, counted from 1, that this part of this echo lacks."""
@@ -122,7 +122,17 @@ def arrange(frames: Sequence[FrameHeader]) -> Slots:
         missing_echoes=max(0, (_declared(frames, "n_echoes_declared") or 0) - len(times)),
         missing_slices=max(0, (_declared(frames, "n_slices_declared") or 0) - n_slices),
         missing_images=max(0, (images or 0) - len(slots)),
+        surplus=_surplus(frames, n_slices, len(times), len(slots)),
     )
+
+
+def _surplus(frames: Sequence[FrameHeader], n_slices: int, n_echoes: int, n_images: int) -> str:
+    counts = (("n_slices_declared", n_slices, "slices"), ("n_echoes_declared", n_echoes, "echoes"))
+    for name, found, word in (*counts, ("n_images_declared", n_images, "images")):
+        stated = _declared(frames, name)
+        if stated and found > stated:
+            return f"{found - stated} more {word}"
+    return ""
 
 
 def parts_of(frames: Iterable[FrameHeader]) -> tuple[Part, ...]:

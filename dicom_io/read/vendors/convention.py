@@ -66,7 +66,8 @@ class Vendor:
     """One manufacturer's conventions.
 
     `field_sign` is +1 where the stored phase grows with the magnetic field, −1 where it falls. `has_alternating_slices`
-    marks scanners whose complex slices may alternate in sign. `caveat` is a sentence for the report.
+    marks scanners whose complex slices may alternate in sign. `counts_are_exact` is false where interpolation may make
+    more slices than were declared. `caveat` is a sentence for the report.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Vendor:
     gain: Callable[[FrameView, Part], float] = lambda view, part: 1.0
     field_sign: int = 1
     has_alternating_slices: bool = False
+    counts_are_exact: bool = True
     caveat: str = ""
 
 

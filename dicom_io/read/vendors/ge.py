@@ -29,10 +29,12 @@ def part(view: FrameView) -> Part:
     sequences = {text(view.private("GEMS_ACQU_01", 0x0019, offset)).upper() for offset in (0x9C, 0x9E)}
     if sequences & set(FIELD_MAP_SEQUENCES):
         return Part.FIELD_MAP
+    component = text(view.get("ComplexImageComponent")).upper()
+    if view.groups and component in COMPONENTS:
+        return COMPONENTS[component]
     raw = number(view.private("GEMS_PARM_01", 0x0043, 0x2F), "ImageType")
     if raw is not None:
         return PARTS.get(int(raw), Part.UNKNOWN)
-    component = text(view.get("ComplexImageComponent")).upper()
     if component in COMPONENTS:
         return COMPONENTS[component]
     for word in words(view.get("ImageType")):
@@ -62,10 +64,11 @@ def phase_scale(values: StoredValues) -> PhaseScale:
 
 GE = Vendor(
     name="GE",
-    manufacturers=("GE MEDICAL", "GE HEALTHCARE", "GEHC"),
+    manufacturers=("GE", "GEHC"),
     part=part,
     declared=declared,
     phase_scale=phase_scale,
     field_sign=-1,
     has_alternating_slices=True,
+    counts_are_exact=False,
 )

@@ -68,6 +68,9 @@ def phase_scale(values: StoredValues) -> PhaseScale:
 
 def objection(view: FrameView, kind: Part) -> tuple[str, str] | None:
     """Return a contradiction between the public rescaling and Philips' private one (2005,xx0D) and (2005,xx0E)."""
+    private = text(view.private(MR_001, 0x2005, 0x11)).upper()
+    if private in PART_WORDS and PART_WORDS[private] is not kind:
+        return "ContradictoryHeader", f"called {kind} in public and {PART_WORDS[private]} in the private (2005,xx11)"
     slope = number(view.get("RescaleSlope"), "RescaleSlope")
     scale_slope = number(view.private(MR_001, 0x2005, 0x0E), "RescaleSlope")
     if kind is not Part.PHASE or not slope or not scale_slope:
@@ -75,8 +78,7 @@ def objection(view: FrameView, kind: Part) -> tuple[str, str] | None:
     ratios = (slope * scale_slope, slope * scale_slope / 1000)
     if all(abs(ratio - 1) > 0.01 for ratio in ratios):
         return "ContradictoryHeader", (
-            "Rescale Slope (0028,1053) and the private scale slope (2005,xx0E) give different radians; "
-            "ask the sender for the original headers"
+            "a phase image whose Rescale Slope (0028,1053) and private scale slope (2005,xx0E) give different radians"
         )
     return None
 

@@ -1,5 +1,7 @@
 """The manufacturers whose images can be read. Adding one is one file and one line here."""
 
+import re
+
 from dicom_io.read.vendors.canon import CANON
 from dicom_io.read.vendors.convention import Vendor
 from dicom_io.read.vendors.ge import GE
@@ -13,11 +15,10 @@ VENDORS = (SIEMENS, PHILIPS, GE, UNITED_IMAGING, CANON, SIMULATED)
 
 def vendor_of(manufacturer: str) -> Vendor | None:
     """Return the conventions for a Manufacturer (0008,0070), or None where there are none."""
-    spelled = manufacturer.strip().upper()
+    # Whole words: "CANON_MEC" and "Siemens Healthineers" are known, a name that merely begins alike is not.
+    spelled = f"{' '.join(re.findall('[A-Z0-9]+', manufacturer.upper()))} "
     for vendor in VENDORS:
-        if spelled == "GE" and vendor is GE:
-            return vendor
-        if spelled.startswith(vendor.manufacturers):
+        if any(spelled.startswith(f"{name} ") for name in vendor.manufacturers):
             return vendor
     return None
 
