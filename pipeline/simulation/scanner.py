@@ -1,4 +1,4 @@
-"""A simulated scanner: multi-echo gradient-echo images of a known head, with everything needed to score a map of them."""
+"""A simulated scanner: multi-echo gradient-echo images of a known head, with all that is needed to score a map."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.acquisition import Acquisition
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
+from pipeline.simulation.anatomy import AIR_ABOVE_TISSUE_PPM
 from pipeline.simulation.forward import (
     coil_phase,
     coil_sensitivity,
@@ -20,7 +21,6 @@ from pipeline.simulation.forward import (
     shim,
 )
 from pipeline.simulation.phantom import Head
-from pipeline.simulation.anatomy import AIR_ABOVE_TISSUE_PPM
 from pipeline.simulation.sampling import SamplingGrid
 from pipeline.simulation.shapes import Point
 
