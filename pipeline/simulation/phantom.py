@@ -1,4 +1,4 @@
-"""A digital head of known susceptibility, defined everywhere in space: any voxel, matrix and tilt can sample it."""
+"""A digital head of known susceptibility, defined everywhere in space: any voxel, matrix and tilt can sample it.
 
 The head is a painting: large parts are level sets of smooth distance fields, small parts are shapes laid over them, and
 each edge is softened over one sample. Susceptibility is held relative to air, because the head then ends where it ends.
