@@ -1,7 +1,7 @@
 """Shapes on a grid with millimetres: depth, opening, closing, parts and basins of a region."""
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -62,8 +62,10 @@ def basins(depths: Float, least_dynamic: float) -> NDArray[np.integer]:
     `depths` [mm] is positive inside the region. Two bodies stay one where the passage between them is less than
     `least_dynamic` [mm] thinner than the smaller body. Outside the region the number is zero.
     """
-    flooded = sitk.MorphologicalWatershed(sitk.GetImageFromArray(-depths), level=least_dynamic, markWatershedLine=False)
-    return sitk.GetArrayFromImage(flooded).astype(np.int64) * (depths > 0)
+    flooded = SimpleITK.MorphologicalWatershed(
+        SimpleITK.GetImageFromArray(-depths), level=least_dynamic, markWatershedLine=False
+    )
+    return SimpleITK.GetArrayFromImage(flooded).astype(np.int64) * (depths > 0)
 
 
 def head(signal: Float) -> Bool:
