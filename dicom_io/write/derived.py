@@ -136,7 +136,7 @@ def without_identity(objects: Sequence[Dataset]) -> list[Dataset]:
         copied.file_meta = getattr(original, "file_meta", None) or _file_meta()
         for keyword in _TYPE_2:
             copied[keyword] = DataElement(tag_for_keyword(keyword), dictionary_VR(keyword), None)
-        for keyword in _OPTIONAL:
+        for keyword in ("SpecificCharacterSet", *_OPTIONAL):
             copied.pop(tag_for_keyword(keyword), None)
         blanked.append(copied)
     return blanked

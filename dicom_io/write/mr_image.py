@@ -132,7 +132,7 @@ def _describe_pixels(image: Dataset, source: SourceSeries) -> None:
     ]
     image.PixelSpacing = [format_number_as_ds(float(number)) for number in geometry.pixel_spacing]
     copy_attribute(image, source.template, "SliceThickness")
-    spacing = format_number_as_ds(round(geometry.voxel_size_mm[0], 6))
+    spacing = format_number_as_ds(round(geometry.voxel_size_mm[0], 4))
     if "SliceThickness" not in image:
         image.SliceThickness = spacing
     image.SpacingBetweenSlices = spacing

@@ -1,7 +1,6 @@
 """Write the measurements of a run as a Comprehensive 3D SR document after template TID 1500."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     ReferencedSegment,
+    SourceSeriesForSegmentation,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
@@ -46,15 +46,15 @@ from dicom_io.write.derived import copy_identity, describe_making, without_ident
 from dicom_io.write.identity import REPORT_SERIES_OFFSET, derived_uid, series_number
 from dicom_io.write.provenance import RunDescription, plain_text
 
-# The unit of a quality figure is the last word of its name; a figure without a known unit is a pure number.
+# The unit of a quality figure stands at the end of its name; a figure without one of these is a pure number.
 _UNITS: Mapping[str, Code] = {
-    "ppb": PARTS_PER_BILLION,
-    "ppm": PARTS_PER_MILLION,
-    "ml": MILLILITRE,
-    "mm": MILLIMETRE,
-    "hz": HERTZ,
-    "rad": RADIAN,
-    "persecond": PER_SECOND,
+    "_ppb": PARTS_PER_BILLION,
+    "_ppm": PARTS_PER_MILLION,
+    "_ml": MILLILITRE,
+    "_mm": MILLIMETRE,
+    "_hz": HERTZ,
+    "_rad": RADIAN,
+    "_per_s": PER_SECOND,
 }
 
 
@@ -91,7 +91,7 @@ def measurement_report(
         message = "There are neither regions nor quality figures, so the report would be empty."
         raise InvalidObject(message)
     uid_parts = ("report", segmentation.SOPInstanceUID, *run.identity, _fingerprint(regions, quality))
-    groups = [_region_group(values, segmentation, uid_parts) for values in regions]
+    groups = [_region_group(values, segmentation, images, uid_parts) for values in regions]
     if quality:
         groups.append(_quality_group(quality, uid_parts))
     content = MeasurementReport(
@@ -142,7 +142,7 @@ def _observer(run: RunDescription) -> ObservationContext:
 
 
 def _region_group(
-    values: RegionValues, segmentation: Dataset, uid_parts: tuple[str, ...]
+    values: RegionValues, segmentation: Dataset, images: Sequence[Dataset], uid_parts: tuple[str, ...]
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
     named = region(values.name)
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -150,7 +150,13 @@ def _region_group(
             uid=derived_uid(*uid_parts, "region", str(values.segment_number)),
             identifier=plain_text(values.name, 64),
         ),
-        referenced_segment=ReferencedSegment.from_segmentation(segmentation, values.segment_number),
+        # Highdicom's own look-up of the images fails for an object with one segment, as its number is then shared.
+        referenced_segment=ReferencedSegment(
+            sop_class_uid=segmentation.SOPClassUID,
+            sop_instance_uid=segmentation.SOPInstanceUID,
+            segment_number=values.segment_number,
+            source_series=SourceSeriesForSegmentation(images[0].SeriesInstanceUID),
+        ),
         finding_type=named.structure,
         finding_sites=[FindingSite(named.structure, laterality=named.laterality)],
         measurements=[
@@ -170,10 +176,9 @@ def _quality_group(quality: Mapping[str, float], uid_parts: tuple[str, ...]) -> 
 
 
 def _quality_measurement(name: str, value: float) -> Measurement:
-    words = re.split(r"[_\s]+", name.strip())
-    unit = _UNITS.get(words[-1].lower()) if len(words) > 1 else None
-    meaning = " ".join(words[:-1] if unit else words)
-    return _measurement(private_code(meaning.capitalize()), value, unit or NO_UNITS)
+    suffix = next((suffix for suffix in _UNITS if name.endswith(suffix)), "")
+    meaning = name.removesuffix(suffix).replace("_", " ").capitalize()
+    return _measurement(private_code(meaning), value, _UNITS.get(suffix, NO_UNITS))
 
 
 def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Measurement:

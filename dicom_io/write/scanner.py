@@ -145,7 +145,7 @@ def _describe_grid(image: Dataset, geometry: Geometry) -> None:
         format_number_as_ds(float(number)) for number in (*geometry.row_direction, *geometry.column_direction)
     ]
     image.PixelSpacing = [format_number_as_ds(float(number)) for number in geometry.pixel_spacing]
-    image.SliceThickness = image.SpacingBetweenSlices = format_number_as_ds(round(geometry.voxel_size_mm[0], 6))
+    image.SliceThickness = image.SpacingBetweenSlices = format_number_as_ds(round(geometry.voxel_size_mm[0], 4))
     image.Rows, image.Columns = geometry.shape[1:]
     image.SamplesPerPixel = 1
     image.PhotometricInterpretation = "MONOCHROME2"

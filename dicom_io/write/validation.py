@@ -80,9 +80,9 @@ def _requirements(sop_class: str) -> _Level:
     attributes_of = get_module_attribute_map()
     for module in get_iod_module_map()[get_sop_class_iod_map()[sop_class]]:
         for attribute in attributes_of.get(module["key"], []):
-            if attribute["type"] not in ("1", "2") or attribute["path"][-1:] in ([name] for name in _FUNCTIONAL_GROUPS):
-                continue
-            if attribute["path"] or module["usage"] == "M":
+            is_macro = bool(attribute["path"]) and attribute["path"][-1] in _FUNCTIONAL_GROUPS
+            applies = bool(attribute["path"]) or module["usage"] == "M"
+            if attribute["type"] in ("1", "2") and applies and not is_macro:
                 _level(top, attribute["path"]).required.setdefault(
                     attribute["keyword"], (attribute["type"], module["key"])
                 )
@@ -133,7 +133,9 @@ def _malformed(dataset: Dataset, place: str) -> Iterator[str]:
 
 
 def _element_problems(element: DataElement, keyword: str) -> Iterator[str]:
-    if element.VR not in dictionary_VR(element.tag).split(" or "):
+    stated = dictionary_VR(element.tag)
+    # "OB or OW" is settled when the object is encoded.
+    if element.VR not in (stated, *stated.split(" or ")):
         yield f"has VR {element.VR}"
     if element.is_empty:
         return

@@ -1,0 +1,155 @@
+"""The susceptibility series: the number stored is the number meant, in the geometry of the source."""
+
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.pixels import apply_modality_lut
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
+
+from dicom_io.errors import InvalidObject
+from dicom_io.series import SourceSeries
+from dicom_io.write.mr_image import susceptibility_series, to_stored_ppb
+from dicom_io.write.provenance import RESEARCH_SENTENCE, RunDescription
+from tests.dicom_io.write.conftest import map_of
+
+
+def test_stored_values_are_ppb_with_slope_one_and_one_window(
+    source: SourceSeries, run_description: RunDescription
+) -> None:
+    expected = np.rint(map_of(source))
+    for index, image in enumerate(susceptibility_series(map_of(source), source, run_description)):
+        stored = np.frombuffer(image.PixelData, "<i2").reshape(image.Rows, image.Columns)
+        np.testing.assert_array_equal(stored, expected[index])
+        assert (image.RescaleSlope, image.RescaleIntercept, image.RescaleType) == (1, 0, "US")
+        assert (image.WindowCenter, image.WindowWidth) == (0, 400)
+        assert (image.BitsStored, image.HighBit, image.PixelRepresentation) == (16, 15, 1)
+
+
+def test_the_modality_transform_changes_no_value(simulated: SourceSeries, run_description: RunDescription) -> None:
+    image = susceptibility_series(map_of(simulated), simulated, run_description)[2]
+    image.file_meta = pydicom.dataset.FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    np.testing.assert_array_equal(apply_modality_lut(image.pixel_array, image), image.pixel_array)
+
+
+def test_real_world_values_are_given_in_ppm_and_in_ppb(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    image = susceptibility_series(map_of(simulated), simulated, run_description)[0]
+    in_ppm, in_ppb = image.RealWorldValueMappingSequence
+    assert (in_ppm.RealWorldValueSlope, in_ppm.MeasurementUnitsCodeSequence[0].CodeValue) == (0.001, "ppm")
+    assert (in_ppb.RealWorldValueSlope, in_ppb.MeasurementUnitsCodeSequence[0].CodeValue) == (1.0, "[ppb]")
+    for item in (in_ppm, in_ppb):
+        assert item["RealWorldValueFirstValueMapped"].VR == "SS"
+        assert item.QuantityDefinitionSequence[0].ConceptCodeSequence[0].CodeValue == "126396"
+
+
+def test_every_slice_lies_where_its_source_lies(philips_classic: SourceSeries, run_description: RunDescription) -> None:
+    sources = philips_classic.geometry
+    images = susceptibility_series(map_of(philips_classic), philips_classic, run_description)
+    assert list(images[0].ImagePositionPatient) == list(sources.first_position)
+    for index, image in enumerate(images):
+        np.testing.assert_allclose(image.ImagePositionPatient, sources.position(index), atol=1e-9)
+        assert list(image.ImageOrientationPatient) == [*sources.row_direction, *sources.column_direction]
+        assert list(image.PixelSpacing) == list(sources.pixel_spacing)
+        assert image.SpacingBetweenSlices == 3.0
+
+
+def test_classic_and_enhanced_input_give_images_of_one_description(
+    philips_classic: SourceSeries, philips_enhanced: SourceSeries, run_description: RunDescription
+) -> None:
+    classic, enhanced = (
+        susceptibility_series(map_of(source), source, run_description)[10]
+        for source in (philips_classic, philips_enhanced)
+    )
+    assert classic.PixelData == enhanced.PixelData
+    np.testing.assert_allclose(classic.ImagePositionPatient, enhanced.ImagePositionPatient, atol=1e-6)
+    for keyword in (
+        "ScanningSequence",
+        "SequenceVariant",
+        "MRAcquisitionType",
+        "RepetitionTime",
+        "FlipAngle",
+        "ImagedNucleus",
+        "SliceThickness",
+        "MagneticFieldStrength",
+        "PatientPosition",
+        "BodyPartExamined",
+        "ImageOrientationPatient",
+        "SeriesNumber",
+    ):
+        assert classic[keyword].value == enhanced[keyword].value, keyword
+    assert float(classic.ImagingFrequency) == pytest.approx(float(enhanced.ImagingFrequency), abs=1e-5)
+
+
+def test_every_frame_used_for_a_slice_is_named_as_its_source(
+    philips_classic: SourceSeries, philips_enhanced: SourceSeries, run_description: RunDescription
+) -> None:
+    image = susceptibility_series(map_of(philips_classic), philips_classic, run_description)[4]
+    assert {item.ReferencedSOPInstanceUID for item in image.SourceImageSequence} == {
+        frame.SOPInstanceUID for frame in philips_classic.frames[4]
+    }
+    assert len(image.SourceImageSequence) == 4
+    image = susceptibility_series(map_of(philips_enhanced), philips_enhanced, run_description)[4]
+    (item,) = image.SourceImageSequence
+    assert item.ReferencedSOPClassUID == EnhancedMRImageStorage
+    assert sorted(item.ReferencedFrameNumber) == sorted(frame.frame_number for frame in philips_enhanced.frames[4])
+
+
+def test_a_map_of_all_echoes_claims_no_echo_time(source: SourceSeries, run_description: RunDescription) -> None:
+    image = susceptibility_series(map_of(source), source, run_description)[0]
+    assert image.SOPClassUID == MRImageStorage
+    assert image["EchoTime"].is_empty
+    assert "EchoNumbers" not in image
+    assert list(image.ImageType[:2]) == ["DERIVED", "PRIMARY"]
+
+
+def test_the_research_flag_stands_where_every_viewer_shows_it(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    image = susceptibility_series(map_of(simulated), simulated, run_description)[0]
+    assert "RESEARCH USE ONLY" in image.SeriesDescription
+    assert image.ImageComments == RESEARCH_SENTENCE
+
+
+def test_rounding_is_to_the_nearest_ppb_and_clipping_is_counted_and_told(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    stored, clipped = to_stored_ppb(np.array([0.49, -0.51, 32767.2, 32768.0, -40000.0]))
+    assert stored.tolist() == [0, -1, 32767, 32767, -32767]
+    assert clipped == 2
+    susceptibility = np.zeros(simulated.geometry.shape)
+    susceptibility[0, 0, :3] = 1e6
+    image = susceptibility_series(susceptibility, simulated, run_description)[0]
+    assert "3 voxels were clipped" in image.DerivationDescription
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_map_with_holes_is_refused(simulated: SourceSeries, run_description: RunDescription, value: float) -> None:
+    susceptibility = map_of(simulated)
+    susceptibility[1, 2, 3] = value
+    with pytest.raises(InvalidObject, match="NaN or infinity"):
+        susceptibility_series(susceptibility, simulated, run_description)
+
+
+def test_a_map_of_another_shape_is_refused(simulated: SourceSeries, run_description: RunDescription) -> None:
+    with pytest.raises(InvalidObject, match="shape"):
+        susceptibility_series(map_of(simulated)[1:], simulated, run_description)
+
+
+def test_one_changed_voxel_recipe_or_input_makes_another_series(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    susceptibility = map_of(simulated)
+    changed = susceptibility.copy()
+    changed[0, 0, 0] += 2
+    made = [
+        susceptibility_series(susceptibility, simulated, run_description),
+        susceptibility_series(changed, simulated, run_description),
+        susceptibility_series(susceptibility, simulated, replace(run_description, recipe_digest="c" * 64)),
+        susceptibility_series(susceptibility, simulated, replace(run_description, input_digest="c" * 64)),
+    ]
+    assert len({images[0].SeriesInstanceUID for images in made}) == 4
+    assert len({image.SOPInstanceUID for images in made for image in images}) == 4 * len(made[0])
