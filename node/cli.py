@@ -128,21 +128,20 @@ def process(
 
     Echo times and field strength are read from BIDS JSON files beside the NIfTI files where there are any.
     """
-    from node.commands.process import NiftiInput, process_dicom, process_nifti
+    from node.commands.process import Options, process_dicom, process_nifti
+    from node.local_input import LabelFiles, NiftiInput
 
     if bool(folder) == bool(phase or magnitude):
         raise typer.BadParameter("give either a FOLDER of DICOM files, or --phase and --magnitude")
-    common = (out, recipe, label_map, label_names, device, threads, as_json)
+    options = Options(out, recipe, LabelFiles(label_map, label_names), device, threads, as_json)
     if folder:
-        process_dicom(folder, series, mask, *common)
-    elif not (phase and magnitude):
+        process_dicom(folder, series, mask, options)
+        return
+    if not (phase and magnitude):
         raise typer.BadParameter("NIfTI input needs both --phase and --magnitude")
-    else:
-        times = tuple(echo_times_s or ())
-        given = NiftiInput(
-            tuple(phase), tuple(magnitude), times, b0_tesla, b0_direction, mask, phase_scale, invert_phase
-        )
-        process_nifti(given, *common)
+    times = tuple(echo_times_s or ())
+    given = NiftiInput(tuple(phase), tuple(magnitude), times, b0_tesla, b0_direction, mask, phase_scale, invert_phase)
+    process_nifti(given, options)
 
 
 @app.command(cls=ManyValues, rich_help_panel=MAPS)
@@ -155,9 +154,13 @@ def step(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("lodestone-out"),
     phase: Annotated[list[Path] | None, typer.Option(help="[rad]; one 4-D file, or one per echo.")] = None,
     magnitude: Annotated[list[Path] | None, typer.Option(help="One 4-D file, or one per echo.")] = None,
-    artefact: Annotated[
-        list[str] | None, typer.Option("--artefact", "-a", metavar="NAME=FILE", help="Any other input; repeatable.")
-    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="0 or 1.")] = None,
+    quality: Annotated[Path | None, typer.Option(help="Phase quality, 0 to 1.")] = None,
+    unwrapped_phase: Annotated[list[Path] | None, typer.Option(help="[rad]; like --phase.")] = None,
+    total_field: Annotated[Path | None, typer.Option(help="[ppm]")] = None,
+    field_noise: Annotated[Path | None, typer.Option(help="Standard deviation of the total field [ppm].")] = None,
+    local_field: Annotated[Path | None, typer.Option(help="[ppm]")] = None,
+    susceptibility: Annotated[Path | None, typer.Option(help="[ppm]")] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
     ] = None,
@@ -175,22 +178,25 @@ def step(
 
     Fields and susceptibility are in ppm, phase in rad, times in s.
 
-    Example: `lodestone step dipole_inversion --method tkd -a local_field=lf.nii.gz -a mask=mask.nii.gz --out tkd`
+    Example: `lodestone step dipole_inversion --method tkd --local-field lf.nii.gz --mask mask.nii.gz --out tkd`
 
     Example: `lodestone step bfr --input qsm-ci/input --out qsm-ci/output`
     """
-    from node.commands.step import StepInput, run_step
+    from node.commands.step import run_step
+    from node.step_files import StepFiles
 
-    given = StepInput(
-        folder,
-        tuple(phase or ()),
-        tuple(magnitude or ()),
-        tuple(artefact or ()),
-        tuple(echo_times_s or ()),
-        b0_tesla,
-        b0_direction,
-        phase_scale,
-    )
+    single = {
+        "mask": mask,
+        "quality": quality,
+        "total_field": total_field,
+        "field_noise": field_noise,
+        "local_field": local_field,
+        "susceptibility": susceptibility,
+    }
+    several = {"phase": phase, "magnitude": magnitude, "unwrapped_phase": unwrapped_phase}
+    files = {artefact: tuple(paths) for artefact, paths in several.items() if paths}
+    files |= {artefact: (path,) for artefact, path in single.items() if path}
+    given = StepFiles(files, folder, tuple(echo_times_s or ()), b0_tesla, b0_direction, phase_scale)
     run_step(name, method, given, tuple(setting or ()), out, device, threads, as_json)
 
 

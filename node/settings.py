@@ -57,11 +57,11 @@ class Section(BaseModel):
 
 
 class NodeSection(Section):
-    """Who the node is, where it listens and where it keeps its files."""
+    """Who the node is, where it listens (port 0 takes a free one) and where it keeps its files."""
 
     ae_title: AeTitle = "LODESTONE"
     host: str = Field(default="127.0.0.1", min_length=1)
-    port: Port = 11112
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
     directory: Path = Path()
     require_called_ae_title: bool = True
     max_associations: int = Field(default=8, ge=1, le=100)

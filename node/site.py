@@ -1,6 +1,7 @@
 """Write the settings of a new site: a commented node.toml in a folder of its own."""
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -19,6 +20,9 @@ NO_PEERS = """# [[peers]]
 # host = "10.0.0.6"
 # port = 4242
 """
+NO_LABEL_NAMES = """# [regions.label_names]
+# 1 = "caudate nucleus left"
+"""
 
 
 def write_site(
@@ -29,6 +33,8 @@ def write_site(
     archives: tuple[str, ...] = (),
     allowed: tuple[str, ...] = (),
     replace: bool = False,
+    label_map: str = "",
+    label_names: Mapping[int, str] | None = None,
 ) -> Settings:
     """Write `directory/node.toml` and return it as read back; `archives` are written AET@HOST:PORT.
 
@@ -50,6 +56,8 @@ def write_site(
         allow="\n".join(_caller_table(caller) for caller in callers) or NO_CALLERS,
         peers="\n".join(_peer_table(peer) for peer in peers) or NO_PEERS,
         destinations=json.dumps([peer.name for peer in peers]),
+        label_map=json.dumps(label_map),
+        label_names=_label_table(label_names) if label_names else NO_LABEL_NAMES,
     )
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -96,3 +104,8 @@ def _peer_table(peer: Peer) -> str:
         f"[[peers]]\nname = {json.dumps(peer.name)}\nae_title = {json.dumps(peer.ae_title)}\n"
         f"host = {json.dumps(peer.host)}\nport = {peer.port}\n"
     )
+
+
+def _label_table(names: Mapping[int, str]) -> str:
+    rows = "".join(f"{label} = {json.dumps(name)}\n" for label, name in sorted(names.items()))
+    return f"[regions.label_names]\n{rows}"

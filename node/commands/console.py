@@ -66,6 +66,11 @@ class StepDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def describe(self, step: str, description: str) -> None:
+        """Say more about a step that runs."""
+        if step in self._tasks:
+            self._progress.update(self._tasks[step], description=description)
+
     def update(self, step: str, fraction: float) -> None:
         """Note that `fraction` (0 to 1) of a step is done."""
         now = time.perf_counter()

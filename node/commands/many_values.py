@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 NUMBERS = frozenset({"--echo-times-s"})
-FILES = frozenset({"--phase", "--magnitude"})
+FILES = frozenset({"--phase", "--magnitude", "--unwrapped-phase"})
 _NUMBER = re.compile(r"[0-9.,eE+-]+")
 
 

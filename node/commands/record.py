@@ -1,5 +1,6 @@
 """`lodestone list`, `show`, `audit` and `provenance`: the record, for a person or as JSON."""
 
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from node.commands.console import FAILED, err, out, print_json, words
 from node.errors import UnknownSeries
 from node.settings import load_settings
 
+MOST_ALIKE = 3
+LONGEST_DETAIL = 60
 STATE_STYLES = {"recorded": "green", "refused": "red", "failed": "red", "joined": "dim"}
 
 
@@ -150,14 +153,32 @@ def print_audit(config: Path, text: str | None, limit: int | None, as_json: bool
 
 
 def print_events(events: list[dict[str, Any]]) -> None:
-    """Print events as a table."""
+    """Print events as a table; many of one kind in a row become two, the first and the last."""
     table = Table("#", "when", "event", "series", "what", box=None, pad_edge=False)
-    for event in events:
-        details = ", ".join(
-            f"{words(name)} {value}" for name, value in flat(event["details"]) if value not in ("", None)
-        )
-        table.add_row(str(event["number"]), moment(event["at"]), event["event"], event["subject"], details)
+    for _, group in itertools.groupby(events, key=lambda event: (event["event"], event["subject"])):
+        alike = list(group)
+        shown = alike if len(alike) <= MOST_ALIKE else [alike[0], alike[-1]]
+        for event in shown:
+            if event is not shown[0] and len(alike) > MOST_ALIKE:
+                table.add_row("", "", f"… {len(alike) - 2} more …")
+            table.add_row(
+                str(event["number"]),
+                moment(event["at"]),
+                event["event"],
+                event["subject"],
+                details_of(event["details"]),
+            )
     out.print(table)
+
+
+def details_of(details: dict[str, Any]) -> str:
+    """Return an event's details in one line; digests and long lists are shortened, JSON has them whole."""
+    shown = []
+    for name, value in flat(details):
+        text = str(value)
+        if text and value is not None:
+            shown.append(f"{words(name)} {text if len(text) <= LONGEST_DETAIL else text[:LONGEST_DETAIL] + '…'}")
+    return ", ".join(shown)
 
 
 def verify_audit(config: Path, as_json: bool) -> None:

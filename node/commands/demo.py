@@ -1,0 +1,170 @@
+"""`lodestone demo`: show a series travel, and then what came of it."""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.table import Table
+from rich.text import Text
+
+from db.series import JOURNEY, Series, State
+from db.session import Database
+from node import demo
+from node.archive import EmbeddedArchive
+from node.commands.console import FAILED, StepDisplay, err, out, print_json, words
+from node.commands.record import print_events
+from node.local_run import use_threads
+from node.settings import Settings
+from node.supervisor import Address
+from pipeline.recipe import builtin_recipe
+
+SIMULATING, STARTING, SENDING = "scanning a digital head", "starting the node", "sending"
+DEFAULT_FOLDER = Path("demo")
+TITLE = "A series travels: simulated scanner → node → archive"
+STAGES = (SIMULATING, STARTING, SENDING, *(word.value for word in JOURNEY))
+
+
+def run_demo(folder: Path | None, keep_running: bool, as_json: bool) -> None:
+    """Run the demonstration in `folder`, and keep node and archive up until Ctrl-C where asked."""
+    started = time.perf_counter()
+    use_threads(0)
+    # A service manager ends a program with SIGTERM; node and archive are to be stopped in order then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folders = demo.prepare(folder or DEFAULT_FOLDER)
+    with ExitStack() as running:
+        archive = running.enter_context(demo.running_archive(folders))
+        with StepDisplay(TITLE, STAGES, as_json) as display:
+            scan = _simulate(folders, display)
+            display.update(STARTING, 0.0)
+            node = demo.running_node(folders, archive.port, scan.simulated.label_names)
+            settings, address = running.enter_context(node)
+            display.update(STARTING, 1.0)
+            database = Database(settings.database_url)
+            running.callback(database.close)
+            display.update(SENDING, 0.0)
+            display.update(State.RECEIVED, 0.0)
+            demo.send_scan(scan, address, lambda share: display.update(SENDING, share))
+            journey = _Journey(display)
+            series = demo.follow(database, scan, journey.show)
+        if series.state != State.RECORDED:
+            _give_up(series, settings)
+        story = demo.collect(database, settings, folders, archive, scan, series)
+        story["seconds"] = {**display.seconds, "total": round(time.perf_counter() - started, 1)}
+        story["addresses"] = _addresses(settings, address, archive)
+        print_json(story) if as_json else _print(story)
+        if keep_running:
+            _wait(story, settings, as_json)
+
+
+def _simulate(folders: demo.Folders, display: StepDisplay) -> demo.Scan:
+    display.update(SIMULATING, 0.0)
+    scan = demo.simulate(folders, lambda share: display.update(SIMULATING, min(share, 0.999)))
+    display.update(SIMULATING, 1.0)
+    return scan
+
+
+class _Journey:
+    """Shows a series' state as bars: one per word, and inside `mapped` the step that runs."""
+
+    def __init__(self, display: StepDisplay) -> None:
+        self._display = display
+        self._steps = list(builtin_recipe("default").steps)
+
+    def show(self, series: Series) -> None:
+        """Bring the bars to the state of the series."""
+        done = demo.words_done(series)
+        for word in done:
+            self._display.update(word, 1.0)
+        if len(done) == len(JOURNEY) or not done:
+            return
+        word, fraction = JOURNEY[len(done)], 0.0
+        if word == State.MAPPED and series.progress_step in self._steps:
+            index = self._steps.index(series.progress_step)
+            fraction = min(0.999, (index + (series.progress_fraction or 0.0)) / len(self._steps))
+            self._display.describe(word, f"{word} · {words(series.progress_step)}")
+        self._display.update(word, fraction)
+
+
+def _give_up(series: Series, settings: Settings) -> NoReturn:
+    sentence = series.sentence or f"The series ended as {series.state}; `lodestone audit -c {settings.file}` says more."
+    err.print(Text.assemble((f"{series.refusal_class or series.state}: ", "bold red"), sentence), soft_wrap=True)
+    sys.exit(FAILED)
+
+
+def _addresses(settings: Settings, address: Address, archive: EmbeddedArchive) -> dict[str, str]:
+    return {
+        "node": f"{address.ae_title}@{address.host}:{address.port}",
+        "archive": f"{demo.ARCHIVE_AE}@127.0.0.1:{archive.port}",
+        "settings": str(settings.file),
+        "record": settings.database_url,
+        "archive_folder": str(archive.folder),
+    }
+
+
+def _print(story: dict[str, Any]) -> None:
+    out.print("\nNuclei, relative to the mean of the brain", style="bold")
+    _print_nuclei(story["nuclei"])
+    out.print("\nTime", style="bold")
+    _print_times(story)
+    out.print("\nAudit trail", style="bold")
+    print_events(story["audit"])
+    out.print(story["audit_chain"])
+    for warning in story["quality"]["warnings"]:
+        out.print(Text.assemble(("warning  ", "bold yellow"), warning), soft_wrap=True)
+    out.print("\nResults, as fetched from the archive", style="bold")
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("map", f"{story['results']['susceptibility']}  (MR images in ppb, one per slice)")
+    rows.add_row("report", f"{story['results']['report']}  (TID 1500; `dsrdump` shows it)")
+    rows.add_row("regions", f"{story['results']['segmentation']}  (Segmentation)")
+    rows.add_row("contact sheet", story["results"]["contact_sheet"])
+    out.print(rows, soft_wrap=True)
+    out.print(f"\nDone in {story['seconds']['total']:.0f} s.", style="bold green")
+
+
+def _print_nuclei(nuclei: list[dict[str, Any]]) -> None:
+    headings = ("nucleus", "truth [ppb]", "measured [ppb]", "difference", "volume [ml]")
+    table = Table(*headings, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in nuclei:
+        truth, measured = one["truth_ppb"], one["measured_ppb"]
+        table.add_row(
+            one["name"], f"{truth:.1f}", f"{measured:.1f}", f"{measured - truth:+.1f}", f"{one['volume_ml']:.2f}"
+        )
+    out.print(table)
+
+
+def _print_times(story: dict[str, Any]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for stage in (SIMULATING, STARTING, SENDING):
+        table.add_row(stage, f"{story['seconds'][stage]:.1f} s")
+    for word in JOURNEY:
+        entry = story["steps"].get(word.value, {})
+        shown = entry.get("seconds", story["seconds"].get(word.value))
+        table.add_row(word.value, f"{shown:.1f} s" if shown is not None else "")
+        for step, seconds in entry.get("seconds_per_step", {}).items():
+            table.add_row(Text(f"  {words(step)}", style="dim"), Text(f"{seconds:.1f} s", style="dim"))
+    out.print(table)
+
+
+def _wait(story: dict[str, Any], settings: Settings, as_json: bool) -> None:
+    if not as_json:
+        out.print("\nRunning until Ctrl-C", style="bold")
+        rows = Table.grid(padding=(0, 2))
+        for name, value in story["addresses"].items():
+            rows.add_row(words(name), value)
+        out.print(rows, soft_wrap=True)
+        out.print(
+            f"Send more: storescu -aet {demo.SCANNER_AE} -aec {demo.NODE_AE} … (any DCMTK sender)", soft_wrap=True
+        )
+        out.print(f"Look:      lodestone list -c {settings.file}", soft_wrap=True)
+    sys.stdout.flush()
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()

@@ -1,0 +1,164 @@
+"""`lodestone process`: map DICOM folders and NIfTI files, and tell a researcher what came of it."""
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+import dicom_io.errors
+import pipeline.errors
+from dicom_io.read.reader import FoundAcquisition, find_acquisitions
+from node.commands.console import FAILED, StepDisplay, err, out, print_json, words
+from node.convert import choose_device
+from node.local_input import (
+    LabelFiles,
+    NiftiInput,
+    document_of_refusal,
+    read_dicom,
+    read_nifti,
+    summary_of_grid,
+)
+from node.local_run import LocalInput, local_steps, map_locally, use_threads, write_summary
+from node.recipe_files import read_recipe
+from pipeline.recipe import Recipe
+
+READING = "reading"
+REFUSALS = (dicom_io.errors.Permanent, pipeline.errors.Permanent)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What DICOM and NIfTI input share."""
+
+    out: Path
+    recipe: str = "default"
+    labels: LabelFiles = field(default_factory=LabelFiles)
+    device: str = "auto"
+    threads: int = 0
+    as_json: bool = False
+
+
+def process_nifti(given: NiftiInput, options: Options) -> None:
+    """Map NIfTI files and print what came of it."""
+    recipe = read_recipe(options.recipe)[0]
+    use_threads(options.threads)
+    device = choose_device(options.device)
+    with StepDisplay("Mapping NIfTI files", (READING, *local_steps(recipe, False)), options.as_json) as display:
+        started = time.perf_counter()
+        display.update(READING, 0.0)
+        loaded = read_nifti(given, options.labels, device)
+        display.update(READING, 1.0)
+        summary = map_locally(loaded, recipe, options.out, display.update)
+    finish(summary, display, started, options.out)
+    if options.as_json:
+        print_json(summary)
+    else:
+        print_summary(summary, loaded, options.out)
+
+
+def process_dicom(folder: Path, series_uid: str | None, mask: Path | None, options: Options) -> None:
+    """Map every acquisition in a folder, print what came of it, and why the rest was not mapped."""
+    recipe = read_recipe(options.recipe)[0]
+    use_threads(options.threads)
+    found = find_acquisitions(folder)
+    if series_uid is not None:
+        found = [one for one in found if series_uid in one.series_uids]
+    if not found:
+        what = f"no series {series_uid}" if series_uid else "no DICOM file"
+        raise dicom_io.errors.NotDicom(f"There is {what} in {folder}; give the folder of one examination.")
+    usable = [one for one in found if one.refusal is None]
+    refused = [document_of_refusal(one, one.refusal) for one in found if one.refusal is not None]
+    mapped: list[dict[str, Any]] = []
+    for number, one in enumerate(usable, start=1):
+        target = options.out if len(usable) == 1 else options.out / f"acquisition-{number}"
+        try:
+            mapped.append(_map_one(one, recipe, mask, replace(options, out=target), f"{number} of {len(usable)}"))
+        except REFUSALS as refusal:
+            refused.append(document_of_refusal(one, refusal))
+    _conclude(mapped, refused, len(usable), options)
+
+
+def _map_one(one: FoundAcquisition, recipe: Recipe, mask: Path | None, options: Options, count: str) -> dict[str, Any]:
+    title = f"Acquisition {count}: {one.description} ({len(one.paths)} files)"
+    with StepDisplay(title, (READING, *local_steps(recipe, True)), options.as_json) as display:
+        started = time.perf_counter()
+        display.update(READING, 0.0)
+        loaded = read_dicom(one, options.labels, mask, choose_device(options.device))
+        display.update(READING, 1.0)
+        summary = map_locally(loaded, recipe, options.out, display.update)
+    finish(summary, display, started, options.out)
+    if not options.as_json:
+        print_summary(summary, loaded, options.out)
+    return {"folder": str(options.out), **summary}
+
+
+def _conclude(mapped: list[dict[str, Any]], refused: list[dict[str, Any]], n_usable: int, options: Options) -> None:
+    overview = {"acquisitions": mapped, "refused": refused}
+    if n_usable != 1:
+        write_summary(options.out, {"acquisitions": [one["folder"] for one in mapped], "refused": refused})
+    for one in refused:
+        err.print(Text.assemble(("not mapped  ", "yellow"), f"{one['description']}: {one['sentence']}"), soft_wrap=True)
+    if options.as_json:
+        print_json(overview)
+    if not mapped:
+        err.print(Text("Nothing was mapped.", style="bold red"))
+        sys.exit(FAILED)
+
+
+def finish(summary: dict[str, Any], display: StepDisplay, started: float, folder: Path) -> None:
+    """Add the times [s] to a summary and write it."""
+    summary["seconds"] = {**display.seconds, "total": round(time.perf_counter() - started, 3)}
+    write_summary(folder, summary)
+
+
+def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> None:
+    """Print what was mapped, how good it is, and where everything lies."""
+    acquisition = loaded.acquisition
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("acquisition", summary_of_grid(acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla))
+    rows.add_row("phase", summary["input"]["phase_scaling"])
+    for note in (*summary["input"]["notes"], *summary["input"].get("ignored", ())):
+        rows.add_row("note", note)
+    rows.add_row("recipe", f"{summary['recipe']['name']}, SHA-256 {summary['recipe']['digest'][:16]}…")
+    rows.add_row("reference", summary["reference"])
+    for name, value in summary["quality"].items():
+        rows.add_row(words(name), f"{value:.4g}")
+    seconds = summary["seconds"]
+    slowest = sorted((item for item in seconds.items() if item[0] != "total"), key=lambda item: -item[1])[:3]
+    longest = ", ".join(f"{words(step)} {value:.1f} s" for step, value in slowest)
+    rows.add_row("time", f"{seconds['total']:.1f} s on {summary['device']} ({longest})")
+    out.print(rows)
+    for warning in summary["warnings"]:
+        out.print(Text.assemble(("warning  ", "bold yellow"), warning), soft_wrap=True)
+    if summary["regions"]:
+        print_regions(summary["regions"])
+    _print_files(summary["files"], folder)
+
+
+def print_regions(regions: list[dict[str, Any]]) -> None:
+    """Print the regions' values."""
+    table = Table("region", "mean [ppb]", "SD [ppb]", "median [ppb]", "volume [ml]", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for region in regions:
+        values = (region["mean_ppb"], region["sd_ppb"], region["median_ppb"])
+        table.add_row(region["name"], *(f"{value:.1f}" for value in values), f"{region['volume_ml']:.2f}")
+    out.print(table)
+
+
+def _print_files(files: list[dict[str, Any]], folder: Path) -> None:
+    images = [file for file in files if file["kind"] == "DICOM susceptibility"]
+    shown = [file for file in files if file not in images]
+    table = Table.grid(padding=(0, 2))
+    if images:
+        first, last = images[0]["path"], images[-1]["path"]
+        table.add_row(f"{first} … {last.rsplit('-', 1)[-1]}", f"{len(images)} MR images [ppb]")
+    for file in shown:
+        table.add_row(file["path"], file["kind"] + (f" [{file['unit']}]" if file["unit"] else ""))
+    table.add_row("summary.json", "everything above, with digests")
+    out.print(f"In {folder}:", style="bold", soft_wrap=True)
+    out.print(table)

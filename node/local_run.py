@@ -1,0 +1,251 @@
+"""Map one acquisition on this machine, without network or record, and write all that a researcher wants of it."""
+
+import json
+import os
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pipeline.regions.measurements import RegionMeasurement
+
+from db.audit import digest
+from dicom_io.series import SourceSeries
+from node.contact_sheet import contact_sheet
+from node.convert import PPB_PER_PPM, maps_artefact
+from node.nifti import sha256_of, write_volume
+from node.objects import Regions, describe_run, make_objects, measure_regions
+from node.software import software
+from pipeline.acquisition import Acquisition
+from pipeline.maps import Quality
+from pipeline.recipe import Recipe
+from pipeline.run import run
+
+SUMMARY = "summary.json"
+DICOM_FOLDER = "dicom"
+ENCODING, WRITING = "encoding", "writing"
+UNITS = {
+    "susceptibility": "ppm",
+    "total_field": "ppm",
+    "local_field": "ppm",
+    "field_noise": "ppm",
+    "r2star": "1/s",
+    "mask": "0 or 1",
+}
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+OnProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file that was read: its path as given, and its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LocalInput:
+    """One acquisition to map.
+
+    `facts` are plain values for the summary; `digests` identify the input whatever its files' names; `source` is given
+    for DICOM and makes DICOM outputs possible.
+    """
+
+    acquisition: Acquisition
+    affine_ras: np.ndarray
+    files: tuple[InputFile, ...]
+    digests: tuple[str, ...]
+    facts: dict[str, Any]
+    regions: Regions = field(default_factory=Regions)
+    source: SourceSeries | None = None
+
+
+def local_steps(recipe: Recipe, is_dicom: bool) -> tuple[str, ...]:
+    """Return the steps that `map_locally` reports, in order."""
+    return (*recipe.steps, *((ENCODING,) if is_dicom else ()), WRITING)
+
+
+def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnProgress) -> dict[str, Any]:
+    """Map an acquisition, write maps, objects, picture and summary into `out`, and return the summary.
+
+    Raises
+    ------
+    PipelineError
+        The acquisition cannot be mapped with this recipe.
+    InvalidObject
+        A DICOM object does not satisfy the standard.
+    """
+    performed_at = datetime.now(UTC)
+    maps, quality = run(given.acquisition, recipe, on_progress)
+    arrays, metadata = maps_artefact(maps)
+    reference = str(metadata["reference"]).replace("_", " ")
+    measured = measure_regions(arrays, given.regions, given.acquisition.grid.voxel_size_mm)
+    remove_former_results(out)
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    if given.source is not None:
+        on_progress(ENCODING, 0.0)
+        files += _write_objects(given, recipe, arrays, quality, measured, reference, performed_at, out)
+        on_progress(ENCODING, 1.0)
+    on_progress(WRITING, 0.0)
+    files += _write_maps(arrays, given.affine_ras, out)
+    files.append(_draw(given, arrays["susceptibility"], arrays["mask"], recipe, out))
+    on_progress(WRITING, 1.0)
+    return {
+        "performed_at": performed_at.isoformat(timespec="seconds"),
+        "software": software(),
+        "device": _device(given.acquisition.phase.device),
+        "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2),
+        "input": {
+            **given.facts,
+            "digest": digest(sorted(given.digests)),
+            "files": [asdict(one) for one in given.files],
+        },
+        "acquisition": _acquisition_facts(given.acquisition),
+        "recipe": recipe_document(recipe),
+        "reference": reference,
+        "quality": quality.figures,
+        "warnings": list(quality.warnings),
+        "regions": [region_in_ppb(region) for region in measured],
+        "files": files,
+    }
+
+
+def write_summary(out: Path, summary: dict[str, Any]) -> Path:
+    """Write the summary as JSON and return its path."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / SUMMARY
+    path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def recipe_document(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe with every default written out, and each method's source."""
+    return {
+        "name": recipe.name,
+        "digest": recipe.digest,
+        "steps": {
+            step: {
+                "method": choice.method,
+                "citation": recipe.method_of(step).citation,
+                "settings": asdict(recipe.settings_of(step)),
+            }
+            for step, choice in recipe.steps.items()
+        },
+    }
+
+
+def remove_former_results(out: Path) -> None:
+    """Remove what an earlier run wrote here and listed in its summary, so that no slice of two maps lies together."""
+    try:
+        former = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+        names = [str(entry["path"]) for entry in former.get("files", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for name in names:
+        path = out / name
+        # Only what lies inside the folder: the file may have been edited.
+        if path.resolve().is_relative_to(out.resolve()) and path.is_file():
+            path.unlink()
+    (out / SUMMARY).unlink()
+
+
+def region_in_ppb(region: RegionMeasurement) -> dict[str, Any]:
+    """Return a region's values for people [ppb, ml]."""
+    return {
+        "label": int(region.label),
+        "name": region.name,
+        "mean_ppb": round(float(region.mean) * PPB_PER_PPM, 2),
+        "sd_ppb": round(float(region.sd) * PPB_PER_PPM, 2),
+        "median_ppb": round(float(region.median) * PPB_PER_PPM, 2),
+        "volume_ml": round(float(region.volume_ml), 4),
+        "n_voxels": int(region.n_voxels),
+    }
+
+
+def use_threads(threads: int) -> None:
+    """Let the mathematics use so many processor threads; 0 takes all."""
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+
+
+def _write_objects(
+    given: LocalInput,
+    recipe: Recipe,
+    arrays: dict[str, np.ndarray],
+    quality: Quality,
+    measured: Sequence[RegionMeasurement],
+    reference: str,
+    performed_at: datetime,
+    out: Path,
+) -> list[dict[str, Any]]:
+    assert given.source is not None
+    described = describe_run(
+        recipe=recipe,
+        software=software(),
+        input_digest=digest(sorted(given.digests)),
+        reference=reference,
+        node_ae_title="LODESTONE",
+        performed_at=performed_at,
+        research_use_only=True,
+    )
+    made = make_objects(arrays, quality.figures, measured, given.regions, given.source, described)
+    folder = out / DICOM_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for one in made:
+        (folder / one.name).write_bytes(one.content)
+        files.append(
+            {
+                "path": f"{DICOM_FOLDER}/{one.name}",
+                "kind": f"DICOM {one.kind}",
+                "unit": "ppb" if one.kind == "susceptibility" else "",
+                "sha256": one.sha256,
+                "SOPInstanceUID": one.SOPInstanceUID,
+                "SeriesInstanceUID": one.SeriesInstanceUID,
+            }
+        )
+    return files
+
+
+def _write_maps(arrays: dict[str, np.ndarray], affine_ras: np.ndarray, out: Path) -> list[dict[str, Any]]:
+    files = []
+    for name, unit in UNITS.items():
+        if name not in arrays:
+            continue
+        path = out / f"{name}.nii.gz"
+        array = arrays[name].astype(bool) if name == "mask" else arrays[name]
+        write_volume(path, array, affine_ras, f"{name} [{unit}], Lodestone")
+        files.append({"path": path.name, "kind": f"NIfTI {name}", "unit": unit, "sha256": sha256_of(path)})
+    return files
+
+
+def _draw(given: LocalInput, susceptibility: np.ndarray, mask: np.ndarray, recipe: Recipe, out: Path) -> dict[str, Any]:
+    path = out / "contact_sheet.png"
+    magnitude = given.acquisition.magnitude.square().mean(dim=0).sqrt().cpu().numpy()
+    title = f"Lodestone · {recipe.name} · for research use only"
+    contact_sheet(path, susceptibility, magnitude, mask.astype(bool), RAS_FROM_LPS @ given.affine_ras, title)
+    return {"path": path.name, "kind": "contact sheet", "unit": "ppb", "sha256": sha256_of(path)}
+
+
+def _acquisition_facts(acquisition: Acquisition) -> dict[str, Any]:
+    grid = acquisition.grid
+    return {
+        "shape_zyx": list(grid.shape),
+        "voxel_size_mm_zyx": [round(size, 6) for size in grid.voxel_size_mm],
+        "b0_direction_zyx": [round(component, 6) for component in grid.b0_direction],
+        "b0_tesla": acquisition.b0_tesla,
+        "n_echoes": len(acquisition.echo_times_s),
+        "echo_times_s": list(acquisition.echo_times_s),
+    }
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name(device)}"
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,182 @@
+"""The files of one step alone, under QSM-CI's names and units: fields and susceptibility [ppm], phase [rad], times [s].
+
+QSM-CI's stages exchange `phase`, `magnitude`, `mask`, `totalfield`, `localfield`, `chimap` and `params.json`; the steps
+of Lodestone are finer, so their other artefacts have files named like themselves.
+"""
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from node.nifti import Volume, check_same_grid, grid_of, phase_in_radians, read_stack, write_volume
+from pipeline.errors import InvalidRecipe, UnusableInput
+from pipeline.grid import Grid
+
+QSM_CI_NAMES = {"total_field": "totalfield", "local_field": "localfield", "susceptibility": "chimap"}
+STAGES = {
+    "field-mapping": ("phase_offset_removal", "phase_unwrapping", "echo_combination"),
+    "bfr": ("background_field_removal",),
+    "dipole": ("dipole_inversion",),
+}
+PER_ECHO = frozenset({"phase", "magnitude", "unwrapped_phase"})
+UNITS = {
+    "phase": "rad",
+    "unwrapped_phase": "rad",
+    "total_field": "ppm",
+    "field_noise": "ppm",
+    "local_field": "ppm",
+    "susceptibility": "ppm",
+    "r2star": "1/s",
+}
+PARAMETERS = "params.json"
+SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class StepFiles:
+    """Where a step's inputs are: files by artefact, else a folder with QSM-CI's names; and what files cannot say."""
+
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    folder: Path | None = None
+    echo_times_s: tuple[float, ...] = ()
+    b0_tesla: float | None = None
+    b0_direction: tuple[float, float, float] | None = None
+    phase_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """Artefacts as tensors on one grid; `paths` are the files they came from."""
+
+    artefacts: dict[str, Tensor]
+    grid: Grid
+    echo_times_s: tuple[float, ...]
+    b0_tesla: float | None
+    affine: np.ndarray
+    paths: dict[str, tuple[Path, ...]]
+
+
+def read_step_input(given: StepFiles, needed: Sequence[str], optional: Sequence[str], device: str) -> StepInput:
+    """Read the artefacts that a step needs, and those of the optional ones that are there.
+
+    Raises
+    ------
+    UnusableInput
+        A needed artefact is not given, or the files do not lie on one grid.
+    """
+    given = with_parameters(given)
+    paths = {name: _paths(given, name) for name in (*needed, *optional)}
+    missing = [name for name in needed if not paths[name]]
+    if missing:
+        raise UnusableInput(
+            f"The step needs {', '.join(missing)}: give {' '.join(option(name) for name in missing)}, or with --input "
+            f"a folder that holds {', '.join(file_name(name) for name in missing)}."
+        )
+    volumes = {name: read_stack(found) for name, found in paths.items() if found}
+    reference = next(iter(volumes.values()))[0]
+    for stack in volumes.values():
+        check_same_grid(reference, stack[0])
+    n_echoes = {sum(volume.n_echoes for volume in stack) for name, stack in volumes.items() if name in PER_ECHO}
+    if len(n_echoes) > 1 or (given.echo_times_s and n_echoes and n_echoes != {len(given.echo_times_s)}):
+        counts = ", ".join(str(count) for count in sorted(n_echoes))
+        raise UnusableInput(f"Echoes disagree: {counts} volumes per file and {len(given.echo_times_s)} echo times.")
+    return StepInput(
+        artefacts={name: _tensor(name, stack, given.phase_scale, device) for name, stack in volumes.items()},
+        grid=grid_of(reference, given.b0_direction),
+        echo_times_s=given.echo_times_s,
+        b0_tesla=given.b0_tesla,
+        affine=reference.affine,
+        paths={name: found for name, found in paths.items() if found},
+    )
+
+
+def with_parameters(given: StepFiles) -> StepFiles:
+    """Fill what is not given from the folder's `params.json`: TE [s], B0 [T], B0_dir (x, y, z in voxel axes)."""
+    if given.folder is None or not (given.folder / PARAMETERS).is_file():
+        return given
+    path = given.folder / PARAMETERS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        direction = content.get("B0_dir")
+        return replace(
+            given,
+            echo_times_s=given.echo_times_s or tuple(float(time) for time in content.get("TE", ())),
+            b0_tesla=given.b0_tesla or float(content["B0"]),
+            b0_direction=given.b0_direction or (_three(direction) if direction is not None else None),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnusableInput(f"{path} is no params.json with TE [s], B0 [T] and B0_dir: {error}.") from error
+
+
+def write_artefacts(out: Path, artefacts: Mapping[str, Tensor], names: Iterable[str], affine: np.ndarray) -> list[Path]:
+    """Write the named artefacts as NIfTI files and return their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in names:
+        path = out / file_name(name)
+        unit = UNITS.get(name, "")
+        write_volume(path, artefacts[name].detach().cpu().numpy(), affine, f"{name} [{unit}], Lodestone")
+        paths.append(path)
+    return paths
+
+
+def file_name(artefact: str) -> str:
+    """Return the name of an artefact's file: QSM-CI's where it has one."""
+    return f"{QSM_CI_NAMES.get(artefact, artefact)}.nii.gz"
+
+
+def option(artefact: str) -> str:
+    """Return the command-line option that names an artefact's file."""
+    return f"--{artefact.replace('_', '-')}"
+
+
+def parse_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE` words; a value is written as in a recipe (TOML), a bare word is a text.
+
+    Raises
+    ------
+    InvalidRecipe
+        A word holds no equals sign.
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise InvalidRecipe(f"{word!r} is no setting; write --set NAME=VALUE, for example --set threshold=0.2.")
+        try:
+            values[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[name.strip()] = value
+    return values
+
+
+def _paths(given: StepFiles, artefact: str) -> tuple[Path, ...]:
+    named = given.files.get(artefact, ())
+    if named or given.folder is None:
+        return named
+    stems = dict.fromkeys((QSM_CI_NAMES.get(artefact, artefact), artefact))
+    candidates = [given.folder / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES]
+    return tuple(path for path in candidates if path.is_file())[:1]
+
+
+def _tensor(name: str, stack: Sequence[Volume], phase_scale: float | None, device: str) -> Tensor:
+    values = np.concatenate([volume.values for volume in stack])
+    if name == "phase" and (phase_scale is not None or np.abs(values).max() > math.pi * 1.001):
+        values = phase_in_radians(stack, phase_scale)[0]
+    if name not in PER_ECHO:
+        values = values[0]
+    array = values > 0.5 if name == "mask" else values
+    return torch.tensor(np.ascontiguousarray(array), device=device)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
