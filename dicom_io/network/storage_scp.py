@@ -3,7 +3,7 @@
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -121,7 +121,6 @@ class StorageScp:
                 *connection_handlers(settings.network_timeout_s, settings.largest_object_bytes),
                 (evt.EVT_REQUESTED, self._decide),
                 (evt.EVT_CONN_CLOSE, _on_connection_close),
-                (evt.EVT_ACCEPTED, self._on_accepted),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_C_ECHO, self._on_echo),
                 (evt.EVT_RELEASED, self._on_association_end),
@@ -176,21 +175,27 @@ class StorageScp:
         else:
             with self._admitting:
                 self._admitted[association] = next(self._numbers)
+            self._report_unaccepted(request.presentation_context_definition_list, caller)
 
     def _reject(self, association: Association, answer: tuple[int, int, int], caller: str, why: str) -> None:
-        association.acse.send_reject(*answer)
         try:
             self._on_refusal(Refused.ASSOCIATION, caller, why)
         finally:
+            association.acse.send_reject(*answer)
             association.kill()
 
-    def _on_accepted(self, event: evt.Event) -> None:
-        rejected = event.assoc.rejected_contexts
-        if not rejected:
-            return
-        names = sorted({sop_class_name(str(context.abstract_syntax)) for context in rejected})
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        self._on_refusal(Refused.PRESENTATION_CONTEXT, _caller(event), f"object types not accepted: {shown}")
+    def _report_unaccepted(self, proposed: Sequence[PresentationContext], caller: str) -> None:
+        taken = {str(context.abstract_syntax): context.transfer_syntax for context in self.settings.contexts}
+        names = sorted(
+            {
+                sop_class_name(str(context.abstract_syntax))
+                for context in proposed
+                if not set(context.transfer_syntax) & set(taken.get(str(context.abstract_syntax), ()))
+            }
+        )
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            self._on_refusal(Refused.PRESENTATION_CONTEXT, caller, f"object types not accepted: {shown}")
 
     def _on_echo(self, event: evt.Event) -> int:
         return SUCCESS if event.assoc in self._admitted else NOT_AUTHORISED
