@@ -19,8 +19,10 @@ from db.session import Database
 from dicom_io.errors import DicomError
 from dicom_io.network import peers
 from dicom_io.network.verification import echo
+from node.errors import NodeError
+from node.recipe_files import read_recipe
 from node.settings import Settings
-from pipeline.recipe import Recipe, builtin_recipe, builtin_recipe_names, find_method, parse_recipe
+from pipeline.recipe import Recipe, find_method
 
 # SQLite's locks do not hold on these, and a record that two writers damage is no record.
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
@@ -145,9 +147,11 @@ def _rules(settings: Settings) -> Iterator[Finding]:
     if not settings.rules:
         yield Finding("rules", Level.PROBLEM, "No series would be mapped.", "Add at least one [[rules]].")
     for rule in settings.rules:
-        recipe = _recipe(settings, rule.recipe)
-        if isinstance(recipe, Finding):
-            yield recipe
+        try:
+            recipe, _ = read_recipe(rule.recipe, settings.recipes_directory)
+        except (pipeline.errors.PipelineError, NodeError, OSError, UnicodeDecodeError) as error:
+            why = f"Rule {rule.name} cannot use recipe {rule.recipe}: {error}"
+            yield Finding("rules", Level.PROBLEM, why, "Correct the recipe, or name another.")
             continue
         if not rule.destinations:
             why = f"Rule {rule.name} sends its results nowhere."
@@ -155,19 +159,6 @@ def _rules(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("rules", Level.OK, f"{rule.name}: recipe {rule.recipe}, to {', '.join(rule.destinations)}.")
         yield _weights(recipe)
-
-
-def _recipe(settings: Settings, name: str) -> Recipe | Finding:
-    own = settings.recipes_directory / f"{name}.toml" if settings.recipes_directory else None
-    try:
-        if own is not None and own.is_file():
-            return parse_recipe(own.read_text(encoding="utf-8"))
-        if name in builtin_recipe_names():
-            return builtin_recipe(name)
-    except (pipeline.errors.PipelineError, OSError, UnicodeDecodeError) as error:
-        return Finding("rules", Level.PROBLEM, f"Recipe {name} cannot be used: {error}", "Correct the recipe.")
-    known = ", ".join(builtin_recipe_names())
-    return Finding("rules", Level.PROBLEM, f"There is no recipe {name}.", f"Write one, or choose from: {known}.")
 
 
 def _weights(recipe: Recipe) -> Finding:
