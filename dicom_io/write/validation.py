@@ -86,6 +86,10 @@ def _requirements(sop_class: str) -> _Level:
                 _level(top, attribute["path"]).required.setdefault(
                     attribute["keyword"], (attribute["type"], module["key"])
                 )
+    if "ContentSequence" in top.sequences:
+        # Content items nest without end, and the tables state them once.
+        content = top.sequences["ContentSequence"]
+        content.sequences["ContentSequence"] = content
     return top
 
 
@@ -106,9 +110,7 @@ def _missing(dataset: Dataset, level: _Level, place: str) -> Iterator[str]:
             yield f"{place}{keyword} (type 1, module {module}) is empty"
     for keyword, inner in level.sequences.items():
         for number, item in enumerate(dataset.get(keyword) or [], start=1):
-            # Content items nest without end, and the tables state them once.
-            nested = level if place.endswith("].") and keyword == "ContentSequence" else inner
-            yield from _missing(item, nested, f"{place}{keyword}[{number}].")
+            yield from _missing(item, inner, f"{place}{keyword}[{number}].")
 
 
 def _missing_macros(dataset: Dataset) -> Iterator[str]:
