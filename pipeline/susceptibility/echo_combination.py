@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, NoSettings, StepContext, setting
+from pipeline.susceptibility.phase_unwrapping.turns import refuse_unusable
 from pipeline.susceptibility.smoothing import noise_gain, weighted_gaussian
 from pipeline.units import radians_per_ppm
 
@@ -39,9 +40,48 @@ def weighted_linear_fit(
     grid: Grid,
     settings: WeightedLinearFitSettings | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Fit phase against echo time with weights from the magnitude and an offset that varies smoothly in space."""
+    """Fit phase against echo time with weights from the magnitude and an offset that varies smoothly in space.
+
+    Parameters
+    ----------
+    unwrapped_phase
+        Unwrapped phase [rad], `(echo, z, y, x)`.
+    magnitude
+        Magnitude [arbitrary], `(echo, z, y, x)`.
+    mask
+        Where to fit, bool `(z, y, x)`.
+    echo_times_s
+        Echo times [s], any spacing; one echo alone is taken to start at phase zero.
+    b0_tesla
+        Field strength [T].
+    grid
+        The grid of the images.
+    settings
+        Smoothing of the offset.
+
+    Returns
+    -------
+        Total field [ppm] and its standard deviation [ppm], both `(z, y, x)` and zero outside the mask.
+
+    Raises
+    ------
+    UnusableInput
+        Where shapes disagree or the mask is empty.
+
+    Notes
+    -----
+    A free offset in each voxel nearly doubles the noise of the slope. The offset comes from coils and transmitter and
+    is smooth, so the fitted one is averaged over its neighbourhood with its own precision and the slope is fitted again.
+    A constant in all echoes moves the offset only, so it never reaches the field. The noise of the images comes from
+    the misfit of the echoes, and is raised where the echoes leave the straight line; two echoes or fewer leave no
+    misfit, then it comes from the magnitude's texture.
+
+    References
+    ----------
+    Robinson 2017, doi:10.1002/nbm.3601 (section on echo combination).
+    """
     settings = settings or WeightedLinearFitSettings()
-    _refuse_wrong_shapes(unwrapped_phase, magnitude, mask, echo_times_s)
+    refuse_unusable(unwrapped_phase, magnitude, mask, echo_times_s)
     times = _column(echo_times_s, unwrapped_phase)
     if len(echo_times_s) == 1:
         return weighted_average(unwrapped_phase, magnitude, mask, echo_times_s, b0_tesla, grid)
@@ -72,8 +112,37 @@ def weighted_average(
     b0_tesla: float,
     grid: Grid,
 ) -> tuple[Tensor, Tensor]:
-    """Average the field of every echo with the weights of least noise; the phase is taken to start at zero."""
-    _refuse_wrong_shapes(unwrapped_phase, magnitude, mask, echo_times_s)
+    """Average the field of every echo with the weights of least noise; the phase is taken to start at zero.
+
+    Parameters
+    ----------
+    unwrapped_phase
+        Unwrapped phase [rad], `(echo, z, y, x)`, free of an offset.
+    magnitude
+        Magnitude [arbitrary], `(echo, z, y, x)`.
+    mask
+        Where to average, bool `(z, y, x)`.
+    echo_times_s
+        Echo times [s].
+    b0_tesla
+        Field strength [T].
+    grid
+        The grid of the images.
+
+    Returns
+    -------
+        Total field [ppm] and its standard deviation [ppm], both `(z, y, x)` and zero outside the mask.
+
+    Raises
+    ------
+    UnusableInput
+        Where shapes disagree or the mask is empty.
+
+    References
+    ----------
+    Wu 2012, doi:10.1016/j.neuroimage.2011.08.082.
+    """
+    refuse_unusable(unwrapped_phase, magnitude, mask, echo_times_s)
     times = _column(echo_times_s, unwrapped_phase)
     weight = magnitude.square() * mask
     moment = (weight * times.square()).sum(0).clamp_min(torch.finfo(weight.dtype).tiny)
@@ -148,18 +217,6 @@ def _field_strength(context: StepContext) -> float:
 
 def _column(echo_times_s: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(echo_times_s, dtype=like.dtype, device=like.device)[:, None, None, None]
-
-
-def _refuse_wrong_shapes(phase: Tensor, magnitude: Tensor, mask: Tensor, echo_times_s: Sequence[float]) -> None:
-    if phase.ndim != 4 or phase.shape != magnitude.shape or phase.shape[1:] != mask.shape:
-        raise UnusableInput(
-            f"Echo combination needs phase and magnitude of one shape (echo, z, y, x) and a mask (z, y, x); they are "
-            f"{tuple(phase.shape)}, {tuple(magnitude.shape)} and {tuple(mask.shape)}."
-        )
-    if len(echo_times_s) != phase.shape[0]:
-        raise UnusableInput(f"{phase.shape[0]} echoes need as many echo times; {len(echo_times_s)} were given.")
-    if not bool(mask.any()):
-        raise UnusableInput("The mask is empty: there is no field to fit. Check the magnitude or give a mask.")
 
 
 WEIGHTED_LINEAR_FIT = Method(

@@ -4,7 +4,6 @@ The path search is warpkit's port of ROMEO; this module feeds it and makes sure 
 input by whole turns only.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,8 @@ import torch
 from torch import Tensor
 from warpkit.warpkit_cpp import romeo_unwrap3d, romeo_unwrap4d
 
-from pipeline.errors import UnusableInput
 from pipeline.method import Method, StepContext, setting
-
-TURN = 2 * math.pi
+from pipeline.susceptibility.phase_unwrapping.turns import add_whole_turns, bounding_box, refuse_unusable
 
 
 @dataclass(frozen=True)
@@ -63,41 +60,39 @@ def unwrap(
     Dymerska 2021, doi:10.1002/mrm.28563.
     """
     settings = settings or RomeoSettings()
-    _refuse_wrong_shapes(phase, magnitude, mask, echo_times_s)
-    box = _bounding_box(mask)
+    refuse_unusable(phase, magnitude, mask, echo_times_s)
+    box = bounding_box(mask)
     inside = mask[box]
     wrapped = phase[(slice(None), *box)]
     path_phase = _x_first(wrapped)
     path_magnitude = _x_first(magnitude[(slice(None), *box)])
     path_mask = np.ascontiguousarray(inside.cpu().numpy().T)
-    options = {"maxseeds": settings.max_seeds, "merge_regions": settings.merge_regions, "correct_global": True}
     if len(echo_times_s) == 1:
-        turned = romeo_unwrap3d(path_phase[..., 0], "romeo", path_magnitude[..., 0], path_mask, **options)[..., None]
+        turned = romeo_unwrap3d(
+            path_phase[..., 0],
+            "romeo",
+            path_magnitude[..., 0],
+            path_mask,
+            correct_global=True,
+            maxseeds=settings.max_seeds,
+            merge_regions=settings.merge_regions,
+        )[..., None]
     else:
-        milliseconds = np.asarray(echo_times_s, dtype=np.float32) * 1e3
-        turned = romeo_unwrap4d(path_phase, milliseconds, "romeo", path_magnitude, path_mask, **options)
+        turned = romeo_unwrap4d(
+            path_phase,
+            np.asarray(echo_times_s, dtype=np.float32) * 1e3,
+            "romeo",
+            path_magnitude,
+            path_mask,
+            correct_global=True,
+            maxseeds=settings.max_seeds,
+            merge_regions=settings.merge_regions,
+        )
     result = torch.zeros_like(phase)
     # torch wants an owned, C-ordered array.
     guide = torch.from_numpy(np.ascontiguousarray(turned.T)).to(device=phase.device, dtype=phase.dtype)
     result[(slice(None), *box)] = torch.where(inside, add_whole_turns(wrapped, guide), 0)
     return result
-
-
-def add_whole_turns(wrapped: Tensor, guide: Tensor) -> Tensor:
-    """Add to the wrapped phase the whole number of turns that brings it nearest to the guide.
-
-    Parameters
-    ----------
-    wrapped
-        Wrapped phase [rad], any shape.
-    guide
-        Estimate of the unwrapped phase [rad], same shape.
-
-    Returns
-    -------
-        Unwrapped phase [rad].
-    """
-    return wrapped + TURN * torch.round((guide - wrapped) / TURN)
 
 
 def run(inputs: Mapping[str, Tensor], context: StepContext, settings: RomeoSettings) -> dict[str, Tensor]:
@@ -109,24 +104,6 @@ def run(inputs: Mapping[str, Tensor], context: StepContext, settings: RomeoSetti
 def _x_first(volumes: Tensor) -> np.ndarray:
     """Return `(echo, z, y, x)` as the contiguous float32 `(x, y, z, echo)` that warpkit reads."""
     return np.ascontiguousarray(volumes.detach().to(device="cpu", dtype=torch.float32).numpy().T)
-
-
-def _bounding_box(mask: Tensor) -> tuple[slice, slice, slice]:
-    places = mask.nonzero()
-    low, high = places.amin(0).tolist(), places.amax(0).tolist()
-    return slice(low[0], high[0] + 1), slice(low[1], high[1] + 1), slice(low[2], high[2] + 1)
-
-
-def _refuse_wrong_shapes(phase: Tensor, magnitude: Tensor, mask: Tensor, echo_times_s: Sequence[float]) -> None:
-    if phase.ndim != 4 or phase.shape != magnitude.shape or phase.shape[1:] != mask.shape:
-        raise UnusableInput(
-            f"Unwrapping needs phase and magnitude of one shape (echo, z, y, x) and a mask (z, y, x); they are "
-            f"{tuple(phase.shape)}, {tuple(magnitude.shape)} and {tuple(mask.shape)}."
-        )
-    if len(echo_times_s) != phase.shape[0]:
-        raise UnusableInput(f"{phase.shape[0]} phase images need as many echo times; {len(echo_times_s)} were given.")
-    if not bool(mask.any()):
-        raise UnusableInput("The mask is empty: there is nothing to unwrap. Check the magnitude or give a mask.")
 
 
 ROMEO = Method(

@@ -1,0 +1,71 @@
+"""Whole turns: the only thing an unwrapping may add, and the region where it may add them."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import UnusableInput
+
+TURN = 2 * math.pi
+
+
+def wrap(phase: Tensor) -> Tensor:
+    """Return the phase [rad], any shape, brought into −π … π."""
+    return torch.remainder(phase + math.pi, TURN) - math.pi
+
+
+def add_whole_turns(wrapped: Tensor, guide: Tensor) -> Tensor:
+    """Add to the wrapped phase the whole number of turns that brings it nearest to the guide.
+
+    Parameters
+    ----------
+    wrapped
+        Wrapped phase [rad], any shape.
+    guide
+        Estimate of the unwrapped phase [rad], same shape.
+
+    Returns
+    -------
+        Unwrapped phase [rad].
+    """
+    return wrapped + TURN * torch.round((guide - wrapped) / TURN)
+
+
+def bounding_box(mask: Tensor) -> tuple[slice, slice, slice]:
+    """Return the smallest box that holds the mask, bool `(z, y, x)`, as slices of its axes."""
+    bounds = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        places = mask.any(dim=others[1]).any(dim=others[0]).nonzero()
+        bounds.append(slice(int(places[0]), int(places[-1]) + 1))
+    return bounds[0], bounds[1], bounds[2]
+
+
+def refuse_unusable(phase: Tensor, magnitude: Tensor, mask: Tensor, echo_times_s: Sequence[float]) -> None:
+    """Refuse images that do not belong together.
+
+    Parameters
+    ----------
+    phase, magnitude
+        Images, `(echo, z, y, x)`.
+    mask
+        Bool `(z, y, x)`.
+    echo_times_s
+        Echo times [s].
+
+    Raises
+    ------
+    UnusableInput
+        Where shapes or counts disagree, or the mask is empty.
+    """
+    if phase.ndim != 4 or phase.shape != magnitude.shape or phase.shape[1:] != mask.shape:
+        raise UnusableInput(
+            f"Phase and magnitude must have one shape (echo, z, y, x) and the mask (z, y, x); they are "
+            f"{tuple(phase.shape)}, {tuple(magnitude.shape)} and {tuple(mask.shape)}."
+        )
+    if len(echo_times_s) != phase.shape[0]:
+        raise UnusableInput(f"{phase.shape[0]} echoes need as many echo times; {len(echo_times_s)} were given.")
+    if not bool(mask.any()):
+        raise UnusableInput("The mask is empty, so there is no phase to use; check the magnitude or give a mask.")
