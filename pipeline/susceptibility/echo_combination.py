@@ -71,7 +71,7 @@ def weighted_linear_fit(
     Notes
     -----
     A free offset in each voxel nearly doubles the noise of the slope. The offset comes from coils and transmitter and
-    is smooth, so the fitted one is averaged over its neighbourhood with its own precision and the slope is fitted again.
+    is smooth, so the fitted one is averaged over its neighbourhood by its precision and the slope is fitted again.
     A constant in all echoes moves the offset only, so it never reaches the field. The noise of the images comes from
     the misfit of the echoes, and is raised where the echoes leave the straight line; two echoes or fewer leave no
     misfit, then it comes from the magnitude's texture.
