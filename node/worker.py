@@ -8,11 +8,11 @@ import argparse
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -168,7 +168,7 @@ def launch(built: Services) -> None:
     DBOS.register_queue(engine.DELIVERY_QUEUE, worker_concurrency=DELIVERIES_AT_ONCE, polling_interval_sec=QUEUE_POLL_S)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Work until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m node.worker", description="Map and deliver what was received.")
     parser.add_argument("-c", "--config", type=Path, required=True, help="the node's settings (node.toml)")
@@ -186,11 +186,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logger.info("worker.started", pid=os.getpid())
     stop.wait()
     sweep.stop()
-    DBOS.destroy()
-    built.close()
     logger.info("worker.stopped", pid=os.getpid())
-    return 0
+    # Steps may be running. Taking their database away would make them fail; ending at once is what recovery is for.
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,30 +1,18 @@
 """Single attributes of an object, read leniently: for routing, and for objects that are no usable image."""
 
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
-from pydicom.errors import InvalidDicomError
+
+from dicom_io.errors import NotDicom
+from dicom_io.instance import PARSING_FAILURES, open_instance, quietly
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-# What pydicom raises for damaged headers, also while an element's value is converted at its first use.
-_READING_ERRORS = (
-    InvalidDicomError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    RecursionError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -38,8 +26,8 @@ class SeriesIdentity:
 def read_header(path: Path) -> Dataset:
     """Return a file's header without pixel data; an empty one where it cannot be read."""
     try:
-        return dcmread(path, stop_before_pixels=True)
-    except _READING_ERRORS:
+        return open_instance(path)
+    except NotDicom:
         return Dataset()
 
 
@@ -59,8 +47,9 @@ def attribute_values(header: Dataset, keyword: str) -> list[str | float]:
     if tag is None:
         return []
     try:
-        values = [value for dataset in _holders(header, tag) for value in _plain(dataset[tag].value)]
-    except _READING_ERRORS:
+        with quietly():
+            values = [value for dataset in _holders(header, tag) for value in _plain(dataset[tag].value)]
+    except PARSING_FAILURES:
         return []
     return list(dict.fromkeys(values))
 

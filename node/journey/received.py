@@ -16,8 +16,8 @@ from db.errors import StateConflict
 from db.instances import Instance, Standing
 from db.series import Series, State
 from dicom_io.errors import DicomError
-from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.attributes import SeriesIdentity, read_series_identity
+from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.sorting import assess
 from dicom_io.series import Part
 from node.completeness import Arrival, Decision, Verdict, belong_together, decide, lacking_part

@@ -1,0 +1,88 @@
+"""Whether the work begins is decided by counting; the clock decides only where the headers cannot."""
+
+import pytest
+
+from dicom_io.read.headers import FrameHeader, read_frame_headers
+from dicom_io.read.sorting import assess
+from dicom_io.series import Part
+from node.completeness import Arrival, Verdict, belong_together, decide, lacking_part
+from tests.node.scans import instances, split
+
+JUST_NOW = Arrival(seconds_since_last=0.0, association_is_over=False)
+SETTLED = Arrival(seconds_since_last=5.0, association_is_over=True)
+OPEN_BUT_SILENT = Arrival(seconds_since_last=5.0, association_is_over=False)
+QUIET = Arrival(seconds_since_last=100.0, association_is_over=False)
+
+
+def frames_of(images: list) -> list[FrameHeader]:
+    return [frame for image in images for frame in read_frame_headers(image)]
+
+
+def undeclared(images: list) -> list:
+    for image in images:
+        del image.ImagesInAcquisition
+    return images
+
+
+def verdict(frames: list[FrameHeader], arrival: Arrival) -> Verdict:
+    return decide(assess(frames) if frames else None, arrival, settle_s=3.0, quiet_time_s=60.0).verdict
+
+
+def test_a_series_that_declares_its_images_begins_the_moment_the_last_has_come() -> None:
+    images = instances()
+    assert verdict(frames_of(images), JUST_NOW) is Verdict.BEGIN
+    assert verdict(frames_of(images[:-1]), JUST_NOW) is Verdict.WAIT
+    assert verdict(frames_of(images[:-1]), SETTLED) is Verdict.WAIT
+
+
+def test_without_declared_counts_a_full_grid_waits_for_the_association_to_settle() -> None:
+    frames = frames_of(undeclared(instances()))
+    assert verdict(frames, JUST_NOW) is Verdict.WAIT
+    assert verdict(frames, OPEN_BUT_SILENT) is Verdict.WAIT
+    assert verdict(frames, SETTLED) is Verdict.BEGIN
+
+
+def test_only_the_quiet_time_ends_the_wait_for_a_missing_slice() -> None:
+    frames = [frame for frame in frames_of(instances()) if not (frame.position[2] > 17 and frame.echo_time_ms > 17)]
+    assert verdict(frames, SETTLED) is Verdict.WAIT
+    decision = decide(assess(frames), QUIET, settle_s=3.0, quiet_time_s=60.0)
+    assert decision.verdict is Verdict.BEGIN
+    assert decision.sentence == "incomplete: echo 3 lacks slice 20"
+
+
+def test_half_an_acquisition_waits_for_its_other_half() -> None:
+    magnitude, phase = (frames_of(half) for half in split(instances()))
+    for half, lacking in ((magnitude, Part.PHASE), (phase, Part.MAGNITUDE)):
+        assert lacking_part(assess(half)) is lacking
+        assert verdict(half, SETTLED) is Verdict.WAIT
+        assert verdict(half, QUIET) is Verdict.BEGIN
+    assert verdict(magnitude + phase, SETTLED) is Verdict.BEGIN
+
+
+def test_the_two_halves_of_one_acquisition_are_recognised() -> None:
+    magnitude, phase = (frames_of(half) for half in split(instances()))
+    assert belong_together(magnitude, phase)
+    assert belong_together(phase, magnitude)
+    assert not belong_together(magnitude, magnitude)
+
+
+def test_halves_of_different_examinations_are_kept_apart() -> None:
+    magnitude, _ = (frames_of(half) for half in split(instances("one")))
+    _, phase = (frames_of(half) for half in split(instances("two")))
+    assert not belong_together(magnitude, phase)
+
+
+@pytest.mark.parametrize("lost", ["an echo", "a slice"])
+def test_halves_with_different_echoes_or_slices_do_not_belong_together(lost: str) -> None:
+    magnitude, phase = (frames_of(half) for half in split(instances()))
+    if lost == "an echo":
+        phase = [frame for frame in phase if frame.echo_time_ms < 17]
+    else:
+        phase = [frame for frame in phase if frame.position[2] < 17]
+    assert not belong_together(magnitude, phase)
+
+
+def test_what_is_no_image_waits_only_for_the_association_to_settle() -> None:
+    assert verdict([], JUST_NOW) is Verdict.WAIT
+    assert verdict([], SETTLED) is Verdict.BEGIN
+    assert verdict([], QUIET) is Verdict.BEGIN
