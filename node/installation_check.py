@@ -26,6 +26,7 @@ from pipeline.recipe import Recipe, find_method
 
 # SQLite's locks do not hold on these, and a record that two writers damage is no record.
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
+OWN_ANSWER_WITHIN_S = 3.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # A 256 × 256 × 128 series of five echoes needs less than this, with the node around it.
 NEEDED_MEMORY_GIB = 8.0
@@ -124,7 +125,7 @@ def _taken_port(settings: Settings, where: str, error: OSError) -> Finding:
     caller = settings.allow[0].ae_title if settings.allow else node.ae_title
     host = "127.0.0.1" if node.host in ("0.0.0.0", "::") else node.host
     try:
-        echo(peers.Peer("this node", node.ae_title, host, node.port), caller)
+        echo(peers.Peer("this node", node.ae_title, host, node.port), caller, OWN_ANSWER_WITHIN_S)
     except DicomError:
         why = f"{where} cannot be listened on ({error.strerror}), and what is there does not answer C-ECHO to {caller}."
         return Finding("port", Level.PROBLEM, why, "Choose another [node] port or host, or stop what is running there.")

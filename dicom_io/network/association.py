@@ -118,15 +118,21 @@ class BoundedReceiver:
 
 
 @contextmanager
-def open_association(peer: Peer, calling_ae: str, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
+def open_association(
+    peer: Peer, calling_ae: str, contexts: Sequence[PresentationContext], answer_within_s: float = ACSE_TIMEOUT_S
+) -> Iterator[Association]:
     """Open an association with `peer` and close it again, whatever happens in between.
+
+    `answer_within_s` [s] is how long the peer may take to accept or reject it.
 
     Raises
     ------
     PeerUnreachable
         No connection, a rejection, an abort, or none of the contexts was accepted; the sentence says which.
     """
-    association = application_entity(calling_ae).associate(
+    entity = application_entity(calling_ae)
+    entity.acse_timeout = answer_within_s
+    association = entity.associate(
         peer.host,
         peer.port,
         contexts=list(contexts),

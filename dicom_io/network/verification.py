@@ -7,9 +7,13 @@ from dicom_io.network.association import open_association
 from dicom_io.network.contexts import verification_contexts
 from dicom_io.network.peers import Peer
 
+ANSWER_WITHIN_S = 10.0
 
-def echo(peer: Peer, calling_ae: str = "LODESTONE") -> float:
+
+def echo(peer: Peer, calling_ae: str = "LODESTONE", answer_within_s: float = ANSWER_WITHIN_S) -> float:
     """Send C-ECHO to `peer` and return how long association and answer took [s].
+
+    `answer_within_s` [s] is how long the peer may take to accept the association.
 
     Raises
     ------
@@ -19,7 +23,7 @@ def echo(peer: Peer, calling_ae: str = "LODESTONE") -> float:
         The answer was empty or a failure.
     """
     started = time.monotonic()
-    with open_association(peer, calling_ae, verification_contexts()) as association:
+    with open_association(peer, calling_ae, verification_contexts(), answer_within_s) as association:
         status = association.send_c_echo().get("Status")
     if status is None:
         raise PeerRefused(f"{peer} accepted the association but did not answer C-ECHO.")

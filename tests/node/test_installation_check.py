@@ -1,0 +1,99 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from node.archive import EmbeddedArchive
+from node.installation_check import Finding, Level, check, file_system_of
+from node.settings import Settings, load_settings
+from node.site import write_site
+from tests.waiting import free_port
+
+RECIPE = """
+name = "own"
+description = "for a test"
+
+[steps.masking]
+method = "no_such_method"
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Settings:
+    return write_site(tmp_path / "site", port=free_port(), allowed=("SCANNER",))
+
+
+def findings(settings: Settings, what: str) -> list[Finding]:
+    return [finding for finding in check(settings) if finding.what.startswith(what)]
+
+
+def changed(site: Settings, old: str, new: str) -> Settings:
+    text = site.file.read_text()
+    assert old in text
+    site.file.write_text(text.replace(old, new))
+    return load_settings(site.file)
+
+
+def test_a_fresh_site_may_be_written_to_and_its_port_is_free(site: Settings) -> None:
+    for what in ("folder", "database", "callers", "memory"):
+        assert [finding.level for finding in findings(site, what)] == [Level.OK], what
+    assert findings(site, "port")[0].level is Level.OK
+
+
+def test_every_finding_that_is_not_in_order_says_what_to_do(tmp_path: Path) -> None:
+    empty = write_site(tmp_path / "empty", port=free_port())
+    found = list(check(empty))
+    assert any(finding.level is Level.PROBLEM for finding in found)
+    assert all(finding.remedy for finding in found if finding.level is not Level.OK)
+
+
+def test_a_node_that_nobody_may_send_to_is_a_problem(tmp_path: Path) -> None:
+    closed = write_site(tmp_path / "closed", port=free_port())
+    assert [finding.level for finding in findings(closed, "callers")] == [Level.PROBLEM]
+
+
+def test_a_port_that_something_else_holds_is_a_problem(site: Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", site.node.port))
+        other.listen()
+        (finding,) = findings(site, "port")
+    assert finding.level is Level.PROBLEM
+    assert str(site.node.port) in finding.sentence
+
+
+def test_a_listener_on_loopback_only_is_worth_a_warning(site: Settings) -> None:
+    assert [finding.level for finding in findings(site, "port")] == [Level.OK, Level.WARNING]
+
+
+def test_a_peer_that_is_down_is_a_problem_and_one_that_answers_is_not(tmp_path: Path) -> None:
+    archive = EmbeddedArchive(tmp_path / "archive")
+    archive.start()
+    places = (f"ARCHIVE@127.0.0.1:{archive.port}", f"DOWN@127.0.0.1:{free_port()}")
+    site = write_site(tmp_path / "site", port=free_port(), archives=places)
+    try:
+        levels = [finding.level for finding in findings(site, "peer ")]
+    finally:
+        archive.stop()
+    assert levels == [Level.OK, Level.PROBLEM]
+
+
+def test_a_database_that_cannot_be_opened_is_a_problem_that_hides_the_password(site: Settings) -> None:
+    port = free_port()
+    there = f"postgresql://lodestone:secret@127.0.0.1:{port}/lodestone"
+    (finding,) = findings(changed(site, "sqlite:///lodestone.db", there), "database")
+    assert finding.level is Level.PROBLEM
+    assert "secret" not in finding.sentence
+
+
+def test_a_recipe_that_cannot_be_used_is_a_problem(site: Settings) -> None:
+    recipes = site.file.parent / "recipes"
+    recipes.mkdir()
+    (recipes / "default.toml").write_text(RECIPE)
+    own = site.model_copy(update={"recipes": site.recipes.model_copy(update={"directory": "recipes"})})
+    own._file = site.file
+    levels = {finding.level for finding in findings(own, "rules")}
+    assert levels == {Level.PROBLEM}
+
+
+def test_a_file_system_is_known_by_its_mount() -> None:
+    assert file_system_of(Path("/proc/self")) == "proc"
