@@ -4,7 +4,7 @@ import math
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +34,8 @@ PARSING_FAILURES = (
     struct.error,
 )
 
+IDENTITY = ("SOPClassUID", "SOPInstanceUID")
+
 _warning_filters = threading.RLock()
 
 
@@ -55,8 +57,8 @@ def naming(name: str) -> Iterator[None]:
         raise type(refusal)(f"{name}: {refusal}") from refusal
 
 
-def open_instance(source: Path | bytes | Dataset, with_pixels: bool = False) -> Dataset:
-    """Read one DICOM object.
+def open_instance(source: Path | bytes | Dataset, only: Sequence[str] | None = None) -> Dataset:
+    """Read one DICOM object: its header without pixels, or `only` the attributes with these keywords.
 
     A stream without the Part 10 preamble is read as well, when it turns out to hold an object with its identity.
 
@@ -69,7 +71,7 @@ def open_instance(source: Path | bytes | Dataset, with_pixels: bool = False) -> 
         return source
     try:
         with quietly():
-            dataset = _parse(source, with_pixels)
+            dataset = _parse(source, only)
             has_identity = bool(dataset.get("SOPClassUID")) and bool(dataset.get("SOPInstanceUID"))
     except FileNotFoundError as absent:
         raise NotDicom("The file does not exist; name an existing one.") from absent
@@ -83,14 +85,15 @@ def open_instance(source: Path | bytes | Dataset, with_pixels: bool = False) -> 
     return dataset
 
 
-def _parse(source: Path | bytes, with_pixels: bool) -> Dataset:
+def _parse(source: Path | bytes, only: Sequence[str] | None) -> Dataset:
     stream: Any = BytesIO(source) if isinstance(source, bytes) else source
+    wanted = [*only, *IDENTITY] if only else None
     try:
-        return pydicom.dcmread(stream, stop_before_pixels=not with_pixels)
+        return pydicom.dcmread(stream, stop_before_pixels=only is None, specific_tags=wanted)
     except InvalidDicomError:
         if isinstance(stream, BytesIO):
             stream.seek(0)
-        return pydicom.dcmread(stream, stop_before_pixels=not with_pixels, force=True)
+        return pydicom.dcmread(stream, stop_before_pixels=only is None, specific_tags=wanted, force=True)
 
 
 def named(keyword: str) -> str:

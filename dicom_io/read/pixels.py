@@ -18,6 +18,20 @@ from dicom_io.errors import (
 from dicom_io.instance import PARSING_FAILURES, named, open_instance, quietly
 
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXEL_DESCRIPTION = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+)
 RANGE_TOLERANCE = 1e-3
 FILLED = 0.95
 COHERENT = 0.2
@@ -37,7 +51,7 @@ def decode(path: Path) -> np.ndarray:
         Floating point pixels hold NaN or infinity.
     """
     with quietly():
-        dataset = open_instance(path, with_pixels=True)
+        dataset = open_instance(path, only=(*PIXEL_ELEMENTS, *PIXEL_DESCRIPTION))
         element = next((keyword for keyword in PIXEL_ELEMENTS if keyword in dataset), None)
         if element is None:
             raise TruncatedPixelData(f"It holds no {named('PixelData')}; {RESEND}.")
