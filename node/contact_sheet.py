@@ -66,11 +66,30 @@ def contact_sheet(
     affine_lps: np.ndarray,
     title: str,
 ) -> None:
-    """Write a PNG with slices through the brain; all arrays `(z, y, x)`, of any orientation.
+    """Write a PNG with slices through the brain; equal input gives equal bytes.
 
-    `affine_lps` leads from voxel index `(x, y, z, 1)` to patient coordinates [mm]; the volume is turned to the nearest
-    axial, coronal and sagittal planes and shown as radiologists look at it: the patient's right on the viewer's left.
-    `title` must hold no patient data. Equal input gives equal bytes. Raises ValueError where shapes differ.
+    The volume is turned to the nearest axial, coronal and sagittal planes and shown as radiologists look at it: the
+    patient's right on the viewer's left.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    susceptibility_ppm
+        `(z, y, x)` [ppm].
+    magnitude
+        `(z, y, x)`, any unit.
+    mask
+        `(z, y, x)`, true in the brain.
+    affine_lps
+        From voxel index `(x, y, z, 1)` to patient coordinates [mm].
+    title
+        One line without patient data.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
     """
     if not susceptibility_ppm.shape == magnitude.shape == mask.shape:
         message = f"shapes differ: {susceptibility_ppm.shape}, {magnitude.shape}, {mask.shape}"

@@ -5,7 +5,7 @@ from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 
 from pydicom import DataElement, Dataset
-from pydicom.config import RAISE
+from pydicom.config import IGNORE, RAISE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -56,7 +56,17 @@ _OPTIONAL = (
 # A value that does not fit its VR stays as it is where it identifies the patient or the study: changing it would
 # file the result under another patient. Everywhere else it is left out.
 KEPT_VERBATIM = frozenset(
-    ("PatientName", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "StudyID", "AccessionNumber")
+    (
+        "PatientName",
+        "PatientID",
+        "IssuerOfPatientID",
+        "StudyInstanceUID",
+        "StudyID",
+        "AccessionNumber",
+        "FrameOfReferenceUID",
+        "ReferencedFrameOfReferenceUID",
+        "ReferencedSOPInstanceUID",
+    )
 )
 _SEXES = ("M", "F", "O", "")
 
@@ -92,6 +102,12 @@ def copy_attribute(target: Dataset, template: Dataset, keyword: str, required: b
         target[keyword] = DataElement(tag, dictionary_VR(tag), None)
 
 
+def set_verbatim(target: Dataset, keyword: str, value: str) -> None:
+    """Write a source's identifier as it is: scanners exist whose UIDs have components with leading zeros."""
+    tag = tag_for_keyword(keyword)
+    target[keyword] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
+
+
 def _is_valid(element: DataElement) -> bool:
     if element.VR in ("SQ", "US", "SS", "UL", "SL", "FL", "FD"):
         return True
@@ -114,8 +130,8 @@ def copy_identity(target: Dataset, source: SourceSeries) -> None:
         target.PatientSex = ""
     for keyword in _OPTIONAL:
         copy_attribute(target, template, keyword)
-    target.StudyInstanceUID = template.StudyInstanceUID
-    target.FrameOfReferenceUID = source.geometry.frame_of_reference_uid
+    set_verbatim(target, "StudyInstanceUID", template.StudyInstanceUID)
+    set_verbatim(target, "FrameOfReferenceUID", source.geometry.frame_of_reference_uid)
     copy_attribute(target, template, "PositionReferenceIndicator", required=True)
     copy_attribute(target, template, "PatientPosition")
     copy_attribute(target, template, "BodyPartExamined")

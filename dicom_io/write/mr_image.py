@@ -22,7 +22,7 @@ from dicom_io.codes import (
 )
 from dicom_io.errors import InvalidObject
 from dicom_io.series import SourceFrame, SourceSeries
-from dicom_io.write.derived import copy_attribute, copy_identity, describe_making, find_element
+from dicom_io.write.derived import copy_attribute, copy_identity, describe_making, find_element, set_verbatim
 from dicom_io.write.identity import SUSCEPTIBILITY_SERIES_OFFSET, array_digest, derived_uid, series_number
 from dicom_io.write.provenance import RESEARCH_SENTENCE, RunDescription, derivation_description
 
@@ -49,9 +49,17 @@ _SCANNING_SEQUENCE = {"GRADIENT": "GR", "SPIN": "SE", "BOTH": ["SE", "GR"]}
 
 
 def to_stored_ppb(susceptibility_ppb: np.ndarray) -> tuple[np.ndarray, int]:
-    """Round a map [ppb] to the int16 values that are stored, and count the voxels that had to be clipped.
+    """Round a map to the int16 values that are stored, and count the voxels that had to be clipped.
 
-    Raises InvalidObject for NaN or infinity: a map with holes is not to be sent.
+    Parameters
+    ----------
+    susceptibility_ppb
+        Any shape [ppb].
+
+    Raises
+    ------
+    InvalidObject
+        There is NaN or infinity: a map with holes is not to be sent.
     """
     if not np.isfinite(susceptibility_ppb).all():
         message = "The susceptibility map contains NaN or infinity and is not written; see the run's quality figures."
@@ -62,10 +70,24 @@ def to_stored_ppb(susceptibility_ppb: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def susceptibility_series(susceptibility_ppb: np.ndarray, source: SourceSeries, run: RunDescription) -> list[Dataset]:
-    """Write a map `(z, y, x)` [ppb] as one MR Image Storage object per slice, in the source's geometry.
+    """Write a map as one MR Image Storage object per slice, in the source's geometry.
 
-    Equal map, source and run give equal UIDs and equal bytes. Raises InvalidObject for a shape other than the source's
-    and for values that are not finite. PS3.3 A.4; the real world value mapping is that of C.7.6.16.2.11.
+    Equal map, source and run give equal UIDs and equal bytes. PS3.3 A.4; the real world value mapping is that of
+    C.7.6.16.2.11.
+
+    Parameters
+    ----------
+    susceptibility_ppb
+        `(z, y, x)` [ppb], paramagnetic positive, 0 outside the mask.
+    source
+        What the map was made of; its template gives patient, study and scanner.
+    run
+        What made the map.
+
+    Raises
+    ------
+    InvalidObject
+        The shape is not the source's, or values are not finite.
     """
     if susceptibility_ppb.shape != source.geometry.shape:
         message = f"The map has shape {susceptibility_ppb.shape} but the source series {source.geometry.shape}."
@@ -111,6 +133,9 @@ def _describe_acquisition(image: Dataset, source: SourceSeries) -> None:
     copy_attribute(image, template, "ScanningSequence")
     if "ScanningSequence" not in image:
         image.ScanningSequence = _SCANNING_SEQUENCE.get(str(template.get("EchoPulseSequence")), "RM")
+    # Type 2C. United Imaging uMR 770 R002 calls its 3D gradient echo with preparation GR and IR at once.
+    if "IR" in image.ScanningSequence:
+        copy_attribute(image, template, "InversionTime", required=True)
     copy_attribute(image, template, "SequenceVariant")
     if "SequenceVariant" not in image:
         image.SequenceVariant = "SP" if template.get("Spoiling", "NONE") != "NONE" else "NONE"
@@ -201,7 +226,7 @@ def _source_images(frames: tuple[SourceFrame, ...]) -> list[Dataset]:
     for (sop_class_uid, sop_instance_uid), numbers in numbers_by_instance.items():
         item = Dataset()
         item.ReferencedSOPClassUID = sop_class_uid
-        item.ReferencedSOPInstanceUID = sop_instance_uid
+        set_verbatim(item, "ReferencedSOPInstanceUID", sop_instance_uid)
         if numbers:
             item.ReferencedFrameNumber = numbers
         item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]

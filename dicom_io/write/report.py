@@ -83,9 +83,27 @@ def measurement_report(
 ) -> Dataset:
     """Write region values and quality figures as one report on the susceptibility images (PS3.3 A.35.13, TID 1500).
 
-    A quality figure's unit is read from the end of its name (`mask_volume_ml`, `field_noise_median_ppb`). The document
-    is complete but preliminary and unverified: no person has signed it. Raises InvalidObject where there is nothing
-    to report or a value is not finite.
+    The document is complete but preliminary and unverified: no person has signed it.
+
+    Parameters
+    ----------
+    regions
+        The values of each region, in the order in which they are to be read.
+    segmentation
+        The object that holds the regions.
+    images
+        The susceptibility series.
+    source
+        What the map was made of.
+    run
+        What made the map.
+    quality
+        Figures of the run; the unit is read from the end of the name (`mask_volume_ml`, `field_noise_median_ppb`).
+
+    Raises
+    ------
+    InvalidObject
+        There is nothing to report, or a value is not finite.
     """
     if not regions and not quality:
         message = "There are neither regions nor quality figures, so the report would be empty."

@@ -49,10 +49,30 @@ def scanner_series(
     magnetic_field_strength_t: float,
     examination: Examination | None = None,
 ) -> list[Dataset]:
-    """Write magnitude and phase [rad], both `(echo, z, y, x)`, as one series in the order a scanner sends it.
+    """Write magnitude and phase as one series in the order a scanner sends it.
 
-    `echo_times_s` [s]. Every object declares the number of all images (ImagesInAcquisition), so that a receiver can
-    know when it has everything. Raises ValueError where shapes, echo times and geometry do not agree.
+    Every object declares the number of all images (ImagesInAcquisition), so that a receiver can know when it has
+    everything.
+
+    Parameters
+    ----------
+    magnitude
+        `(echo, z, y, x)`, any unit.
+    phase
+        `(echo, z, y, x)` [rad], growing with the field.
+    echo_times_s
+        One per echo [s].
+    geometry
+        The grid of every echo.
+    magnetic_field_strength_t
+        [T].
+    examination
+        Who is scanned and when; the demonstration's patient where absent.
+
+    Raises
+    ------
+    ValueError
+        Shapes, echo times and geometry do not agree.
     """
     expected = (len(echo_times_s), *geometry.shape)
     if magnitude.shape != expected or phase.shape != expected:

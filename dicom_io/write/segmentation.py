@@ -56,10 +56,27 @@ def segmentation(
     source: SourceSeries,
     run: RunDescription,
 ) -> Dataset:
-    """Write mask and label map, both `(z, y, x)`, as a binary Segmentation of the susceptibility images (PS3.3 A.51).
+    """Write mask and label map as a binary Segmentation of the susceptibility images (PS3.3 A.51).
 
-    `images` are the susceptibility series, one object per slice in the order of z. Raises InvalidObject for an empty
-    mask and for shapes other than the source's.
+    Parameters
+    ----------
+    mask
+        `(z, y, x)`, true in the brain.
+    labels
+        `(z, y, x)`, 0 outside every region; None where there is no label map.
+    names
+        The plain name of each label, with its side.
+    images
+        The susceptibility series, one object per slice in the order of z.
+    source
+        What the map was made of.
+    run
+        What made the map.
+
+    Raises
+    ------
+    InvalidObject
+        The mask is empty, or a shape is not the source's.
     """
     _check_shapes(mask, labels, source)
     found = segments(labels, names)

@@ -56,11 +56,16 @@ class _Level:
 
 
 def validate(dataset: Dataset) -> None:
-    """Raise InvalidObject naming every module, attribute and type that an object of ours does not satisfy.
+    """Check that an object of ours satisfies the standard.
 
     Checked are: mandatory modules' attributes of type 1 and 2, the same inside every sequence that is present, the
     form of every value, the number of values, tags that the dictionary does not know, and the size of the pixel data
     (PS3.3, PS3.5 section 6.2, PS3.6). What depends on another attribute's value (types 1C and 2C) is not checked.
+
+    Raises
+    ------
+    InvalidObject
+        The sentence names every module, attribute and type that is not satisfied, and quotes no value.
     """
     sop_class = str(dataset.get("SOPClassUID", ""))
     if sop_class not in get_sop_class_iod_map():

@@ -2,8 +2,10 @@
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom import Dataset
 
@@ -77,3 +79,27 @@ def test_dsrdump_reads_regions_values_and_units_from_the_report(
     assert '(11000004,SCT,"Caudate nucleus")' in dumped.stdout
     assert '(7771000,SCT,"Left")' in dumped.stdout
     assert 'NUM:(,,"R2star median")="20.0" (/s,UCUM,"per second")' in dumped.stdout
+
+
+HEADERS = (
+    "router_negatives/uih_umr770_r002_t1_gre3d/00000080.dcm",
+    "router_negatives/canon_galan_v61_dwi_classic/10000_001.dcm",
+    "router_negatives/siemens_terra_xa60_7t_bold_enhanced/75739475",
+    "direct_fieldmap_traps/ge_architect_dv27_b0rf/i100572.MRDC.17",
+    "direct_fieldmap_traps/philips_achieva_530_b0/IM_0027_fMAP.dcm",
+)
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_the_headers_of_other_scanners_lead_to_objects_without_error(
+    name: str,
+    data_dir: Path,
+    simulated: SourceSeries,
+    make_all: Callable[[SourceSeries], list[Dataset]],
+    conformance_errors: Callable[[Dataset], list[str]],
+) -> None:
+    template = pydicom.dcmread(data_dir / name, stop_before_pixels=True)
+    image, *_, regions, report = make_all(replace(simulated, template=template))
+    for dataset in (image, regions, report):
+        validate(dataset)
+        assert conformance_errors(dataset) == []

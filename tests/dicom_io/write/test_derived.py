@@ -11,7 +11,11 @@ from pydicom import Dataset
 
 from dicom_io.series import SourceSeries
 from dicom_io.write.derived import copy_identity, find_element, local_time, without_identity
+from dicom_io.write.mr_image import susceptibility_series
 from dicom_io.write.part10 import to_bytes
+from dicom_io.write.provenance import RunDescription
+from dicom_io.write.validation import validate
+from tests.dicom_io.write.conftest import map_of
 
 IDENTITY = (
     "PatientName",
@@ -147,3 +151,13 @@ def test_blanked_copies_share_pixels_and_leave_the_originals_alone(scanner_image
     assert not blanked.PatientName
     assert scanner_images[0].PatientName == "Phantom^Head"
     assert blanked.PixelData is scanner_images[0].PixelData
+
+
+def test_a_source_uid_with_leading_zeros_is_passed_on_as_it_is(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    odd = "1.2.840.0099.01"
+    frames = tuple((replace(of_slice[0], SOPInstanceUID=odd),) for of_slice in simulated.frames)
+    image = susceptibility_series(map_of(simulated), replace(simulated, frames=frames), run_description)[0]
+    assert image.SourceImageSequence[0].ReferencedSOPInstanceUID == odd
+    validate(image)
