@@ -10,16 +10,19 @@ from enum import StrEnum
 from pathlib import Path
 
 import torch
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 import db.errors
 import pipeline.errors
+from db.instances import Instance
 from db.session import Database
 from dicom_io.errors import DicomError
 from dicom_io.network import peers
 from dicom_io.network.verification import echo
+from node import app
 from node.errors import NodeError
+from node.inbox import Inbox
 from node.recipe_files import read_recipe
 from node.settings import Settings
 from pipeline.recipe import Recipe, find_method
@@ -101,6 +104,29 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", Level.PROBLEM, why, "Check [database] url, and that the server runs and admits us.")
         return
     yield Finding("database", Level.OK, f"{shown} can be opened for writing.")
+
+
+def _inbox(settings: Settings) -> Iterator[Finding]:
+    folder = settings.directory / app.INBOX
+    database = Database(settings.database_url)
+    try:
+        with database.read() as session:
+            recorded = set(session.scalars(select(Instance.inbox_name)))
+    except SQLAlchemyError:
+        # No record has been begun here yet; whether one can be is another check.
+        return
+    finally:
+        database.close()
+    present = set(Inbox(folder).names()) if folder.is_dir() else set()
+    missing, unrecorded = len(recorded - present), len(present - recorded)
+    if missing:
+        why = f"{missing} of {len(recorded)} recorded instances are missing from {folder}."
+        yield Finding("inbox", Level.PROBLEM, why, "Restore them from a backup, or ask the senders to send again.")
+    elif unrecorded:
+        why = f"{unrecorded} files in {folder} are not in the record: a receipt was cut off and never acknowledged."
+        yield Finding("inbox", Level.WARNING, why, "Nothing is lost; the senders keep what was not acknowledged.")
+    elif recorded:
+        yield Finding("inbox", Level.OK, f"All {len(recorded)} recorded instances are in the inbox.")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
@@ -212,6 +238,7 @@ def _peers(settings: Settings) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _directory,
     _database,
+    _inbox,
     _port,
     _callers,
     _rules,

@@ -20,6 +20,9 @@ DIMSE_TIMEOUT_S = 120.0
 NETWORK_TIMEOUT_S = 120.0
 MAXIMUM_PDU_BYTES = 256 * 1024
 
+# Source and diagnostic of an A-ASSOCIATE-RJ: calling or called AE title not recognised (PS3.8 section 9.3.4).
+TITLE_NOT_RECOGNISED = ((0x01, 0x03), (0x01, 0x07))
+
 # An A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes each stays below 300 kB.
 LARGEST_PDU_BYTES = 1024 * 1024
 POLL_S = 0.0005
@@ -154,10 +157,10 @@ def open_association(
 def _why_not_established(association: Association, peer: Peer, calling_ae: str) -> str:
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
-        return (
-            f"{peer} rejected the association: {answer.reason_str}. "
-            f"Check the AE titles on both sides; this node calls itself {calling_ae}."
-        )
+        sentence = f"{peer} rejected the association: {answer.reason_str}."
+        if (answer.result_source, answer.diagnostic) in TITLE_NOT_RECOGNISED:
+            sentence += f" Check the AE titles on both sides; this node calls itself {calling_ae}."
+        return sentence
     if answer is not None and answer.result == 0:
         return f"{peer} accepts none of the object types that are to be sent; check what it is configured to store."
     if association.dul.socket is None or association.dul.socket.socket is None:

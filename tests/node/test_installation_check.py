@@ -1,12 +1,18 @@
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dicom_io.network.part10 import read_envelope
+from node import app
 from node.archive import EmbeddedArchive
 from node.installation_check import Finding, Level, check, file_system_of
+from node.journey.received import receive
+from node.services import Services
 from node.settings import Settings, load_settings
 from node.site import write_site
+from tests.dicom_io.network.conftest import write_image
 from tests.waiting import free_port
 
 RECIPE = """
@@ -97,3 +103,39 @@ def test_a_recipe_that_cannot_be_used_is_a_problem(site: Settings) -> None:
 
 def test_a_file_system_is_known_by_its_mount() -> None:
     assert file_system_of(Path("/proc/self")) == "proc"
+
+
+@pytest.fixture
+def received(site: Settings, tmp_path: Path) -> Iterator[tuple[Settings, Services, str]]:
+    """Return a site that has received one instance, and that instance's name in the inbox."""
+    services = app.build_services(site)
+    image = write_image(tmp_path / "image.dcm")
+    envelope = read_envelope(image)
+    stored = services.inbox.store(
+        image.read_bytes()[envelope.dataset_offset :],
+        SOPClassUID=envelope.SOPClassUID,
+        SOPInstanceUID=envelope.SOPInstanceUID,
+        TransferSyntaxUID=envelope.TransferSyntaxUID,
+    )
+    receive(services, stored, "SCANNER")
+    yield site, services, stored.name
+    services.close()
+
+
+def test_an_inbox_that_agrees_with_the_record_is_in_order(received: tuple[Settings, Services, str]) -> None:
+    assert [finding.level for finding in findings(received[0], "inbox")] == [Level.OK]
+
+
+def test_a_recorded_instance_that_is_gone_is_a_problem(received: tuple[Settings, Services, str]) -> None:
+    site, services, name = received
+    services.inbox.discard(name)
+    (finding,) = findings(site, "inbox")
+    assert finding.level is Level.PROBLEM
+    assert "1 of 1" in finding.sentence
+
+
+def test_a_file_that_was_never_acknowledged_is_only_mentioned(received: tuple[Settings, Services, str]) -> None:
+    site, services, name = received
+    copy = services.inbox.path("ab" * 16)
+    copy.write_bytes(services.inbox.path(name).read_bytes())
+    assert [finding.level for finding in findings(site, "inbox")] == [Level.WARNING]

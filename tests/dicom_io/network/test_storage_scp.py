@@ -175,6 +175,14 @@ def test_noise_on_the_port_ends_that_connection_only(provider: Provider, noise: 
     assert not provider.instances
 
 
+def test_a_sender_that_stalls_in_the_middle_of_a_pdu_is_cut_off(provider: Provider) -> None:
+    provider.start(network_timeout_s=0.5)
+    with socket.create_connection(("127.0.0.1", provider.peer.port), timeout=20) as stalling:
+        stalling.sendall(b"\x01\x00" + struct.pack(">L", 5000) + b"the rest never comes")
+        assert stalling.recv(1) == b""
+    assert echo(provider.peer, "SCANNER") > 0
+
+
 def test_probes_of_the_port_do_not_use_up_the_associations(provider: Provider) -> None:
     provider.start(maximum_associations=1)
     for _ in range(12):

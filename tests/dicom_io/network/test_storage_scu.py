@@ -100,7 +100,9 @@ def test_an_empty_status_ends_the_association_and_nothing_more_is_sent_on_it(tmp
     assert [(result.status, result.is_accepted) for result in heard] == [(None, False)]
 
 
-def start_archive(syntaxes: list[str], classes: list[str], kept: list[pydicom.Dataset]) -> tuple[object, Peer]:
+def start_archive(
+    syntaxes: list[str], classes: list[str], kept: list[pydicom.Dataset], largest_pdu: int = 16382
+) -> tuple[object, Peer]:
     def keep(event: evt.Event) -> int:
         stored = event.dataset
         stored.file_meta = event.file_meta
@@ -108,6 +110,7 @@ def start_archive(syntaxes: list[str], classes: list[str], kept: list[pydicom.Da
         return 0x0000
 
     archive = AE("ARCHIVE")
+    archive.maximum_pdu_size = largest_pdu
     contexts = [build_context(sop_class, syntaxes) for sop_class in classes]
     server = archive.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)], contexts=contexts
@@ -123,6 +126,17 @@ def test_a_peer_that_takes_implicit_only_gets_the_same_object_in_implicit(image:
     finally:
         server.shutdown()
     assert kept[0].file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+    assert kept[0] == pydicom.dcmread(image)
+
+
+@pytest.mark.parametrize("largest_pdu", [0, 256], ids=["of any size", "of 256 bytes"])
+def test_a_peer_may_ask_for_pieces(image: Path, largest_pdu: int) -> None:
+    kept: list[pydicom.Dataset] = []
+    server, peer = start_archive([ExplicitVRLittleEndian], [MRImageStorage], kept, largest_pdu)
+    try:
+        send(peer, [image])
+    finally:
+        server.shutdown()
     assert kept[0] == pydicom.dcmread(image)
 
 
