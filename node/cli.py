@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from node import __version__
 from node.commands.console import FAILED, TRY_AGAIN, fail
 from node.commands.many_values import ManyValues
 
@@ -35,6 +36,21 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 NODE_TOML = Path("node.toml")
 
 NODE, MAPS, RECORD = "Node", "Maps without a network", "Record"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lodestone {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lodestone(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read the options that stand before the command."""
 
 
 @app.command(rich_help_panel=NODE)
@@ -258,6 +274,21 @@ def show(
     from node.commands.record import show_series
 
     show_series(series, config, as_json)
+
+
+@app.command(rich_help_panel=RECORD)
+def retry(
+    series: Annotated[str, typer.Argument(help="A series' key or UID.")],
+    config: Config = NODE_TOML,
+    as_json: Json = False,
+) -> None:
+    """Map a series once more from its received bytes, after it was refused, failed or recorded.
+
+    Example: `lodestone retry s-7f3a91c2 -c site/node.toml`
+    """
+    from node.commands.retry import retry_series
+
+    retry_series(series, config, as_json)
 
 
 @app.command(rich_help_panel=RECORD)

@@ -11,10 +11,10 @@ from rich.text import Text
 
 DONE, FAILED, USAGE, TRY_AGAIN = 0, 1, 2, 75
 
-# Rich takes 80 columns where there is no terminal, which would break the lines of a log or a pipe.
+# Square brackets hold units here, not markup. Where there is no terminal, rich would break lines at 80 columns.
 PIPE_WIDTH = 160
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:

@@ -64,7 +64,8 @@ def process_dicom(folder: Path, series_uid: str | None, mask: Path | None, optio
     """Map every acquisition in a folder, print what came of it, and why the rest was not mapped."""
     recipe = read_recipe(options.recipe)[0]
     use_threads(options.threads)
-    found = find_acquisitions(folder)
+    with err.status(f"Looking through {folder}"):
+        found = look_for_acquisitions(folder)
     if series_uid is not None:
         found = [one for one in found if series_uid in one.series_uids]
     if not found:
@@ -80,6 +81,15 @@ def process_dicom(folder: Path, series_uid: str | None, mask: Path | None, optio
         except REFUSALS as refusal:
             refused.append(document_of_refusal(one, refusal))
     _conclude(mapped, refused, len(usable), options)
+
+
+def look_for_acquisitions(place: Path) -> list[FoundAcquisition]:
+    """Return what a folder holds; one file is taken as a whole acquisition, which an enhanced object can be."""
+    if place.is_dir():
+        return find_acquisitions(place)
+    if place.name.endswith((".nii", ".nii.gz")):
+        raise dicom_io.errors.NotDicom(f"{place} is NIfTI: give phase and magnitude with --phase and --magnitude.")
+    return [FoundAcquisition((), place.name, (place,), None)]
 
 
 def _map_one(one: FoundAcquisition, recipe: Recipe, mask: Path | None, options: Options, count: str) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""The record's commands print what a person needs and, with --json, all of it and nothing else."""
+
+import json
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import db.audit
+import db.series
+from db.series import State
+from db.session import Database, migrate
+from node.cli import main
+from node.settings import load_settings
+from node.site import write_site
+
+UID = "1.2.826.0.1.3680043.2.1.5"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Return the settings of a site whose record holds one refused series of 40 instances."""
+    write_site(tmp_path, allowed=("SCANNER",))
+    path = tmp_path / "node.toml"
+    url = load_settings(path).database_url
+    migrate(url)
+    database = Database(url)
+    with database.begin() as session:
+        series = db.series.create(session, UID, "1.2.3", "SCANNER")
+        for number in range(40):
+            db.audit.append(session, "instance.received", series.key, {"number": number})
+        db.series.change_state(session, series, State.REFUSED, sentence="Echo 3 lacks slices 17–19.", refusal_class="X")
+    database.close()
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lodestone", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert run(monkeypatch, *words) == 0
+    return capsys.readouterr().out
+
+
+def test_list_shows_where_a_series_is_and_why(config: Path, monkeypatch, capsys) -> None:
+    text = printed(monkeypatch, capsys, "list", "-c", str(config))
+
+    assert "refused" in text
+    assert "Echo 3 lacks slices 17–19." in text
+
+
+def test_list_can_be_narrowed_to_a_state(config: Path, monkeypatch, capsys) -> None:
+    assert len(json.loads(printed(monkeypatch, capsys, "list", "-c", str(config), "--json"))) == 1
+    assert json.loads(printed(monkeypatch, capsys, "list", "--state", "recorded", "-c", str(config), "--json")) == []
+
+
+def test_show_finds_a_series_by_its_uid_and_tells_its_events(config: Path, monkeypatch, capsys) -> None:
+    story = json.loads(printed(monkeypatch, capsys, "show", UID, "-c", str(config), "--json"))
+
+    assert story["state"] == "refused"
+    assert [event["event"] for event in story["events"]][-1] == "series.refused"
+    assert len(story["events"]) == 42
+
+
+def test_many_events_alike_are_shortened_for_people_only(config: Path, monkeypatch, capsys) -> None:
+    text = printed(monkeypatch, capsys, "audit", "-c", str(config))
+
+    assert "… 38 more …" in text
+    assert text.count("instance.received") == 2
+    assert len(json.loads(printed(monkeypatch, capsys, "audit", "-c", str(config), "--json"))) == 42
+
+
+def test_a_changed_row_of_the_audit_ends_verification_with_one(config: Path, monkeypatch, capsys) -> None:
+    assert "are as they were written" in printed(monkeypatch, capsys, "audit", "--verify", "-c", str(config))
+    # Somebody with the file in hands can take away what holds the table, but not mend the chain.
+    with closing(sqlite3.connect(config.parent / "lodestone.db")) as file, file:
+        for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            file.execute(f'DROP TRIGGER "{name}"')
+        file.execute("UPDATE lodestone_audit SET details = '{}' WHERE number = 7")
+
+    assert run(monkeypatch, "audit", "--verify", "-c", str(config)) == 1
+    assert "Row 7" in capsys.readouterr().out
+
+
+def test_an_unknown_series_is_a_sentence_and_exit_code_one(config: Path, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "show", "nothing", "-c", str(config), "--json") == 1
+
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["class"] == "UnknownSeries"
+    assert "Traceback" not in captured.err
+
+
+def test_an_object_made_elsewhere_has_no_provenance_here(config: Path, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "provenance", "1.2.3.4", "-c", str(config)) == 1
+    assert "NotInRecord" in capsys.readouterr().err
+
+
+def test_a_retried_series_is_received_once_more(config: Path, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "retry", UID, "-c", str(config)) == 0
+
+    (series,) = json.loads(printed(monkeypatch, capsys, "list", "-c", str(config), "--json").split("\n", 1)[-1])
+    assert (series["state"], series["revision"]) == ("received", 2)
