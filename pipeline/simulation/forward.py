@@ -34,22 +34,38 @@ def relative_field(
     Marques & Bowtell 2005, doi:10.1002/cmr.b.20034.
     """
     spectrum = torch.fft.rfftn(susceptibility)
-    n_z, n_y, n_x = susceptibility.shape
-    kz = torch.fft.fftfreq(n_z, voxel_size_mm[0])
-    ky = torch.fft.fftfreq(n_y, voxel_size_mm[1])[:, None]
-    kx = torch.fft.rfftfreq(n_x, voxel_size_mm[2])
-    in_plane = ky.square() + kx.square()
-    along_in_plane = ky * b0_direction[1] + kx * b0_direction[2]
+    kz, ky, kx = (
+        frequencies(size, step)
+        for frequencies, size, step in zip(
+            (torch.fft.fftfreq, torch.fft.fftfreq, torch.fft.rfftfreq), susceptibility.shape, voxel_size_mm, strict=True
+        )
+    )
+    signed_z, signed_y, signed_x = (
+        _without_nyquist(k, size) for k, size in zip((kz, ky, kx), susceptibility.shape, strict=True)
+    )
+    b_z, b_y, b_x = b0_direction
+    in_plane = ky[:, None].square() + kx.square()
+    linear = signed_y[:, None] * b_y + signed_x * b_x
+    square = (ky[:, None] * b_y).square() + (kx * b_x).square() + 2 * (signed_y[:, None] * b_y) * (signed_x * b_x)
     # Plane by plane: a whole kernel would take as much memory as the spectrum.
-    for plane, frequency in enumerate(kz):
-        squared = in_plane + frequency.square()
+    for plane in range(len(kz)):
+        squared = in_plane + kz[plane].square()
         if plane == 0:
             squared[0, 0] = 1.0
-        factor = 1 / 3 - (along_in_plane + frequency * b0_direction[0]).square() / squared
+        along = square + (kz[plane] * b_z).square() + 2 * signed_z[plane] * b_z * linear
+        factor = 1 / 3 - along / squared
         if plane == 0:
             factor[0, 0] = 0.0
         spectrum[plane] *= factor
     return torch.fft.irfftn(spectrum, s=susceptibility.shape)
+
+
+def _without_nyquist(frequencies: Tensor, size: int) -> Tensor:
+    """Return frequencies with 0 in the place of the highest one of an even size, which stands for both signs."""
+    signed = frequencies.clone()
+    if size % 2 == 0:
+        signed[size // 2] = 0.0
+    return signed
 
 
 def shim(field: Tensor, brain: Tensor, every: int = 3) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pipeline.acquisition import Acquisition
-from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.simulation.anatomy import AIR_ABOVE_TISSUE_PPM
 from pipeline.simulation.forward import (
@@ -141,11 +140,6 @@ def acquire(head: Head, protocol: Protocol, on_progress: OnProgress | None = Non
     Returns
     -------
         Images and truth; the same for the same head and protocol.
-
-    Raises
-    ------
-    UnusableInput
-        The volume holds no brain.
     """
     tell = on_progress or _ignore
     volume = _lay_out(protocol)
@@ -255,8 +249,6 @@ def _sample(head: Head, volume: _Volume, tell: OnProgress) -> _FineTissue:
             for name in ("proton_density", "r2star", "labels", "brain"):
                 getattr(tissue, name)[kept] = getattr(sample, name)[taken]
         tell(place.stop / n_z)
-    if not bool((tissue.brain > 0.5).any()):
-        raise UnusableInput("The simulated volume holds no brain; make it larger or turn it less.")
     return tissue
 
 
