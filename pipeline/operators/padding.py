@@ -11,11 +11,11 @@ from pipeline.grid import Grid
 _FAST_FACTORS = (2, 3, 5, 7)
 
 
-def fast_even_size(at_least: int) -> int:
-    """Return the smallest even size with no prime factor above 7, for which FFTs are fast."""
-    size = max(2, at_least + at_least % 2)
+def fast_even_size(at_least: int, multiple: int = 2) -> int:
+    """Return the smallest multiple of an even number with no prime factor above 7, for which FFTs are fast."""
+    size = max(1, -(-at_least // multiple)) * multiple
     while not _is_smooth(size):
-        size += 2
+        size += multiple
     return size
 
 
@@ -36,7 +36,8 @@ class Frame:
     full_shape: tuple[int, int, int]
 
     @property
-    def _window(self) -> tuple[slice, slice, slice]:
+    def window(self) -> tuple[slice, slice, slice]:
+        """Return where the cut volume lies in the frame."""
         z, y, x = (
             slice(start, start + cut.stop - cut.start) for start, cut in zip(self.offset, self.inner, strict=True)
         )
@@ -45,17 +46,17 @@ class Frame:
     def embed(self, volume: Tensor) -> Tensor:
         """Cut a volume of the full grid and surround it by zeros; the result has the shape of `grid`."""
         framed = volume.new_zeros(self.grid.shape)
-        framed[self._window] = volume[self.inner]
+        framed[self.window] = volume[self.inner]
         return framed
 
     def restore(self, framed: Tensor) -> Tensor:
         """Put a framed volume back on the full grid, zero where the frame does not reach."""
         volume = framed.new_zeros(self.full_shape)
-        volume[self.inner] = framed[self._window]
+        volume[self.inner] = framed[self.window]
         return volume
 
 
-def frame_around(mask: Tensor, grid: Grid, margin: int = 16) -> Frame:
+def frame_around(mask: Tensor, grid: Grid, margin: int = 16, multiple: int = 2) -> Frame:
     """Return the frame that holds a mask with at least `margin` voxels around it, rounded up to fast even sizes.
 
     Parameters
@@ -66,6 +67,8 @@ def frame_around(mask: Tensor, grid: Grid, margin: int = 16) -> Frame:
         The grid of the mask.
     margin
         Least width of the rim on each side [voxels]; what lies outside the mask but inside the rim is zero.
+    multiple
+        Every size is a multiple of this even number, so that the frame can be halved.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def frame_around(mask: Tensor, grid: Grid, margin: int = 16) -> Frame:
         others = tuple(other for other in range(3) if other != axis)
         occupied = torch.nonzero(mask.any(dim=others[1]).any(dim=others[0])).flatten()
         first, last = int(occupied[0]), int(occupied[-1]) + 1
-        size = fast_even_size(last - first + 2 * margin)
+        size = fast_even_size(last - first + 2 * margin, multiple)
         inner.append(slice(first, last))
         shape.append(size)
         offset.append((size - (last - first)) // 2)
