@@ -188,7 +188,13 @@ def after_files(n_files: int) -> Callable[[subprocess.Popen, Path, list], None]:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    "kill", [after_acknowledgements(1), after_acknowledgements(25), after_files(3), after_files(40)]
+    "kill",
+    [
+        pytest.param(after_acknowledgements(1), id="after one acknowledgement"),
+        pytest.param(after_acknowledgements(25), id="after 25 acknowledgements"),
+        pytest.param(after_files(3), id="at the third file"),
+        pytest.param(after_files(40), id="at the 40th file"),
+    ],
 )
 def test_a_listener_killed_in_the_middle_of_a_transfer_loses_no_acknowledged_instance(
     site: Settings, services: Services, tmp_path: Path, kill: Callable[[subprocess.Popen, Path, list], None]
