@@ -1,0 +1,120 @@
+"""A step's files have QSM-CI's names and units, and what is missing is asked for by option and by file name."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from node.commands.step import choose, inputs_of
+from node.nifti import read_volume, write_volume
+from node.step_files import StepFiles, file_name, parse_settings, read_step_input, write_artefacts
+from pipeline.errors import InvalidRecipe, UnknownMethod, UnusableInput
+
+SHAPE = (5, 6, 7)
+
+
+@pytest.fixture
+def qsm_ci(tmp_path: Path) -> Path:
+    """Return a folder as QSM-CI mounts it."""
+    chance = np.random.default_rng(5)
+    write_volume(tmp_path / "localfield.nii.gz", chance.normal(size=SHAPE), np.eye(4), "ppm")
+    write_volume(tmp_path / "mask.nii.gz", np.ones(SHAPE, dtype=bool), np.eye(4), "mask")
+    write_volume(tmp_path / "phase.nii.gz", chance.uniform(-1, 1, (2, *SHAPE)), np.eye(4), "rad")
+    write_volume(tmp_path / "magnitude.nii.gz", chance.uniform(1, 2, (2, *SHAPE)), np.eye(4), "magnitude")
+    parameters = {"contract": "v2", "TE": [0.004, 0.012], "B0": 7.0, "B0_dir": [0.0, 0.6, 0.8], "voxel_size": [1, 1, 1]}
+    (tmp_path / "params.json").write_text(json.dumps(parameters))
+    return tmp_path
+
+
+def test_a_folder_of_qsm_ci_is_read_with_its_parameters(qsm_ci: Path) -> None:
+    loaded = read_step_input(
+        StepFiles(folder=qsm_ci), ["local_field", "mask", "phase"], ["magnitude", "quality"], "cpu"
+    )
+
+    assert set(loaded.artefacts) == {"local_field", "mask", "phase", "magnitude"}
+    assert loaded.artefacts["mask"].dtype == torch.bool
+    assert loaded.artefacts["phase"].shape == (2, *SHAPE)
+    assert loaded.artefacts["local_field"].shape == SHAPE
+    assert loaded.echo_times_s == (0.004, 0.012)
+    assert loaded.b0_tesla == 7.0
+    assert loaded.grid.b0_direction == pytest.approx((0.8, 0.6, 0.0))
+
+
+def test_phase_within_pi_is_radians_as_the_contract_says(qsm_ci: Path) -> None:
+    loaded = read_step_input(StepFiles(folder=qsm_ci), ["phase"], [], "cpu")
+
+    np.testing.assert_array_equal(loaded.artefacts["phase"].numpy(), read_volume(qsm_ci / "phase.nii.gz").values)
+
+
+def test_a_phase_beyond_pi_is_scaled_by_its_convention(tmp_path: Path) -> None:
+    phase = np.random.default_rng(6).uniform(-math.pi, math.pi, SHAPE).astype(np.float32)
+    write_volume(tmp_path / "p.nii", np.rint(phase * 4096 / math.pi).clip(-4096, 4095), np.eye(4), "phase")
+
+    loaded = read_step_input(StepFiles({"phase": (tmp_path / "p.nii",)}), ["phase"], [], "cpu")
+
+    np.testing.assert_allclose(loaded.artefacts["phase"][0].numpy(), phase, atol=1e-3)
+
+
+def test_named_files_win_over_the_folder(qsm_ci: Path) -> None:
+    other = qsm_ci / "other.nii"
+    write_volume(other, np.full(SHAPE, 2.0), np.eye(4), "ppm")
+
+    loaded = read_step_input(StepFiles({"local_field": (other,)}, folder=qsm_ci), ["local_field"], [], "cpu")
+
+    assert float(loaded.artefacts["local_field"].mean()) == 2.0
+
+
+def test_a_missing_artefact_is_asked_for_by_option_and_by_file(tmp_path: Path) -> None:
+    with pytest.raises(UnusableInput, match=r"--local-field --mask.*localfield\.nii\.gz, mask\.nii\.gz"):
+        read_step_input(StepFiles(), ["local_field", "mask"], [], "cpu")
+
+
+def test_echoes_must_be_as_many_as_echo_times(qsm_ci: Path) -> None:
+    with pytest.raises(UnusableInput, match="3 echo times"):
+        read_step_input(StepFiles(folder=qsm_ci, echo_times_s=(0.001, 0.002, 0.003)), ["phase"], [], "cpu")
+
+
+def test_broken_parameters_are_named(qsm_ci: Path) -> None:
+    (qsm_ci / "params.json").write_text('{"TE": "soon"}')
+
+    with pytest.raises(UnusableInput, match=r"params\.json"):
+        read_step_input(StepFiles(folder=qsm_ci), ["mask"], [], "cpu")
+
+
+def test_results_have_the_contracts_names(tmp_path: Path) -> None:
+    paths = write_artefacts(tmp_path, {"susceptibility": torch.ones(SHAPE)}, ["susceptibility"], np.eye(4))
+
+    assert [path.name for path in paths] == ["chimap.nii.gz"]
+    assert [file_name(name) for name in ("total_field", "local_field", "mask", "r2star")] == [
+        "totalfield.nii.gz",
+        "localfield.nii.gz",
+        "mask.nii.gz",
+        "r2star.nii.gz",
+    ]
+
+
+def test_settings_are_written_as_in_a_recipe() -> None:
+    words = ["threshold=0.2", "name=ball", "fill=true", "radii=[3.0, 5.0]"]
+
+    assert parse_settings(words) == {"threshold": 0.2, "name": "ball", "fill": True, "radii": [3.0, 5.0]}
+    with pytest.raises(InvalidRecipe, match="--set NAME=VALUE"):
+        parse_settings(["threshold"])
+
+
+def test_a_stage_of_several_steps_needs_only_what_comes_from_outside() -> None:
+    chain = choose("field-mapping", None, [])
+    needed, _ = inputs_of(chain)
+
+    assert [step for step, _, _ in chain] == ["phase_offset_removal", "phase_unwrapping", "echo_combination"]
+    assert sorted(needed) == ["magnitude", "mask", "phase"]
+    with pytest.raises(UnknownMethod, match="one step at a time"):
+        choose("field-mapping", "romeo", [])
+
+
+def test_a_stage_of_one_step_is_that_step() -> None:
+    ((step, way, values),) = choose("dipole", "tkd", ["threshold=0.3"])
+
+    assert (step, way.name, values.threshold) == ("dipole_inversion", "tkd", 0.3)
