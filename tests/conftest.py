@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def data_dir() -> Path:
 
 def require_program(name: str) -> str:
     """Return the path of a real peer; skip with a hint where it is missing, fail where peers are required."""
-    path = shutil.which(name)
+    # pynetdicom installs its own storescu and echoscu beside Python; the peer meant is DCMTK's.
+    folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if Path(folder) != Path(sys.executable).parent]
+    path = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin"]))
     if path:
         return path
     message = f"The real peer `{name}` is not installed: {INSTALL_HINT}."
