@@ -85,21 +85,21 @@ def weighted_linear_fit(
     times = _column(echo_times_s, unwrapped_phase)
     if len(echo_times_s) == 1:
         return weighted_average(unwrapped_phase, magnitude, mask, echo_times_s, b0_tesla, grid)
-    tiny = torch.finfo(magnitude.dtype).tiny
-    weight = magnitude.square() * mask
-    total = weight.sum(0).clamp_min(tiny)
+    relative = _relative(magnitude, mask)
+    weight = relative.square()
+    total = weight.sum(0)
     centre = (weight * times).sum(0) / total
-    spread = (weight * (times - centre).square()).sum(0).clamp_min(tiny)
-    moment = (weight * times.square()).sum(0).clamp_min(tiny)
+    spread = (weight * (times - centre).square()).sum(0)
+    moment = (weight * times.square()).sum(0)
     slope = (weight * (times - centre) * unwrapped_phase).sum(0) / spread
     intercept = (weight * unwrapped_phase).sum(0) / total - slope * centre
-    sigma = _noise_sigma(unwrapped_phase - intercept - slope * times, magnitude, mask, grid, free=2)
-    precision = total * spread / moment
+    sigma = _noise_sigma(unwrapped_phase - intercept - slope * times, relative, mask, grid, free=2)
+    precision = total * spread / moment * mask
     smooth = weighted_gaussian(intercept, precision, settings.offset_smoothing_mm, grid)
     slope = (weight * times * (unwrapped_phase - smooth)).sum(0) / moment
     # The fit through a known offset and the free offset are uncorrelated, so their variances add.
     lever = total * centre / moment
-    variance = 1 / moment + noise_gain(settings.offset_smoothing_mm, grid) * lever.square() / precision
+    variance = 1 / moment + noise_gain(settings.offset_smoothing_mm, grid) * lever.square() * moment / (total * spread)
     radians = radians_per_ppm(1.0, b0_tesla)
     return torch.where(mask, slope / radians, 0), torch.where(mask, sigma * variance.sqrt() / radians, 0)
 
@@ -144,17 +144,27 @@ def weighted_average(
     """
     refuse_unusable(unwrapped_phase, magnitude, mask, echo_times_s)
     times = _column(echo_times_s, unwrapped_phase)
-    weight = magnitude.square() * mask
-    moment = (weight * times.square()).sum(0).clamp_min(torch.finfo(weight.dtype).tiny)
+    relative = _relative(magnitude, mask)
+    weight = relative.square()
+    moment = (weight * times.square()).sum(0)
     slope = (weight * times * unwrapped_phase).sum(0) / moment
-    sigma = _noise_sigma(unwrapped_phase - slope * times, magnitude, mask, grid, free=1)
+    sigma = _noise_sigma(unwrapped_phase - slope * times, relative, mask, grid, free=1)
     radians = radians_per_ppm(1.0, b0_tesla)
     noise = sigma / moment.sqrt() / radians
     return torch.where(mask, slope / radians, 0), torch.where(mask, noise, 0)
 
 
+def _relative(magnitude: Tensor, mask: Tensor) -> Tensor:
+    """Return the magnitude as a part of the mask's mean, at least a ten-thousandth.
+
+    A voxel of zeros, as scanners store them, then has a field of enormous but finite noise.
+    """
+    mean = magnitude[:, mask].mean().clamp_min(torch.finfo(magnitude.dtype).tiny)
+    return (magnitude / mean).clamp_min(1e-4)
+
+
 def _noise_sigma(residual: Tensor, magnitude: Tensor, mask: Tensor, grid: Grid, free: int) -> Tensor:
-    """Return the standard deviation of the image noise in magnitude units, raised where the model misses."""
+    """Return the standard deviation of the image noise in the magnitude's unit, raised where the model misses."""
     degrees = residual.shape[0] - free
     if degrees < 1:
         return torch.full_like(magnitude[0], _noise_from_texture(magnitude[0], mask))

@@ -10,6 +10,7 @@ from pipeline.errors import SingleEcho, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, NoSettings, StepContext, setting
 from pipeline.susceptibility.phase_unwrapping import romeo
+from pipeline.susceptibility.phase_unwrapping.turns import wrap
 from pipeline.susceptibility.smoothing import gaussian
 
 
@@ -81,7 +82,7 @@ def mcpc_3d_s(
     product = magnitude[0] * magnitude[1]
     if mask is None:
         mask = signal_mask(product.sqrt(), settings.signal_fraction)
-    difference = torch.angle(torch.polar(torch.ones_like(product), phase[1] - phase[0]))
+    difference = wrap(phase[1] - phase[0])
     unwrapped = romeo.unwrap(difference[None], product.sqrt()[None], mask, (1.0,))[0]
     growth = echo_times_s[0] / (echo_times_s[1] - echo_times_s[0])
     weighted = torch.polar(product * mask, phase[0] - growth * unwrapped)
@@ -89,7 +90,7 @@ def mcpc_3d_s(
         gaussian(weighted.real, settings.smoothing_mm, grid), gaussian(weighted.imag, settings.smoothing_mm, grid)
     )
     offset = torch.angle(smooth)
-    return torch.angle(torch.polar(torch.ones_like(phase), phase - offset)), offset
+    return wrap(phase - offset), offset
 
 
 def signal_mask(magnitude: Tensor, fraction: float) -> Tensor:

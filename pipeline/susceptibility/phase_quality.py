@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UnusableInput
+from pipeline.susceptibility.phase_unwrapping.turns import wrap
 
 
 def phase_quality(phase: Tensor, magnitude: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ def _local_linearity(phase: Tensor) -> Tensor:
         before = phase.narrow(axis, 0, length - 2)
         here = phase.narrow(axis, 1, length - 2)
         after = phase.narrow(axis, 2, length - 2)
-        bend = torch.remainder(after - 2 * here + before + math.pi, 2 * math.pi) - math.pi
+        bend = wrap(after - 2 * here + before)
         inner = 1 - bend.abs() / (math.pi / 2)
         # The border has one neighbour only and takes the rate of the voxel beside it.
         edges = [inner.narrow(axis, 0, 1), inner, inner.narrow(axis, length - 3, 1)]
@@ -67,4 +68,6 @@ def _local_linearity(phase: Tensor) -> Tensor:
 
 
 def _box_mean(volume: Tensor) -> Tensor:
-    return torch.nn.functional.avg_pool3d(volume[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    widths = [3 if length > 2 else 1 for length in volume.shape]
+    margins = [width // 2 for width in widths]
+    return torch.nn.functional.avg_pool3d(volume[None, None], widths, 1, margins, count_include_pad=False)[0, 0]

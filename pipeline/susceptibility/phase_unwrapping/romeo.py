@@ -13,7 +13,7 @@ from torch import Tensor
 from warpkit.warpkit_cpp import romeo_unwrap3d, romeo_unwrap4d
 
 from pipeline.method import Method, StepContext, setting
-from pipeline.susceptibility.phase_unwrapping.turns import add_whole_turns, bounding_box, refuse_unusable
+from pipeline.susceptibility.phase_unwrapping.turns import add_whole_turns, bounding_box, refuse_unusable, wrap
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def unwrap(
     box = bounding_box(mask)
     inside = mask[box]
     wrapped = phase[(slice(None), *box)]
-    path_phase = _x_first(wrapped)
+    # The path search trusts its input to lie within ±π.
+    path_phase = _x_first(wrap(wrapped))
     path_magnitude = _x_first(magnitude[(slice(None), *box)])
     path_mask = np.ascontiguousarray(inside.cpu().numpy().T)
     if len(echo_times_s) == 1:
