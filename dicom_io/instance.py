@@ -96,6 +96,22 @@ def _parse(source: Path | bytes, only: Sequence[str] | None) -> Dataset:
         return pydicom.dcmread(stream, stop_before_pixels=only is None, specific_tags=wanted, force=True)
 
 
+def attribute(dataset: Dataset, keyword: str) -> Any:
+    """Return the value of an attribute, or None when it is absent.
+
+    Raises
+    ------
+    ContradictoryHeader
+        Its bytes are no value of its kind; pydicom converts them at the first use only.
+    """
+    try:
+        return dataset[keyword].value if keyword in dataset else None
+    except PARSING_FAILURES as failure:
+        raise ContradictoryHeader(
+            f"{named(keyword)} holds bytes that are no value of its kind; ask the sender for intact headers."
+        ) from failure
+
+
 def named(keyword: str) -> str:
     """Return an attribute's name and tag for a sentence, such as "Echo Time (0018,0081)"."""
     tag = Tag(tag_for_keyword(keyword) or 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dicom_io.errors import DicomError, GeometryUnusable, NotDicom, UnsupportedObject
-from dicom_io.instance import open_instance, text
+from dicom_io.instance import attribute, open_instance, text
 from dicom_io.read.assembly import Instance, assemble
 from dicom_io.read.headers import read_frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
@@ -36,8 +36,8 @@ def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
     """Find every acquisition below a folder, the usable ones first.
 
     A magnitude series and a phase series are paired when study, frame of reference, grid and echo times are the same.
-    Where several would fit, the pair without distortion correction is taken; where that does not decide, the
-    acquisition is refused rather than guessed.
+    Where several would fit, the pair without distortion correction and with the same acquisition times is taken; where
+    that does not decide, the acquisition is refused as mixed rather than guessed.
     """
     series: dict[Key, list[Instance]] = {}
     found: list[FoundAcquisition] = []
@@ -49,7 +49,7 @@ def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
             key = frames[0].series_instance_uid, frames[0].sop_class_uid in MULTI_FRAME
             series.setdefault(key, []).append(Instance(path, path.name, frames))
         except UnsupportedObject as other:
-            others.setdefault(text(open_instance(path).get("SeriesInstanceUID")), ([], other))[0].append(path)
+            others.setdefault(_series_uid(path), ([], other))[0].append(path)
         except DicomError as unreadable:
             if not isinstance(unreadable, NotDicom) or _claims_to_be_dicom(path):
                 reason = type(unreadable)(f"{path.name}: {unreadable}")
@@ -58,6 +58,13 @@ def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
         found.append(FoundAcquisition((uid,), "no MR images", tuple(paths), refusal))
     found += [_found(group) for group in _groups(series)]
     return sorted(found, key=lambda item: (item.refusal is not None, item.series_uids))
+
+
+def _series_uid(path: Path) -> str:
+    try:
+        return text(attribute(open_instance(path), "SeriesInstanceUID"))
+    except DicomError:
+        return ""
 
 
 def _claims_to_be_dicom(path: Path) -> bool:
@@ -106,7 +113,7 @@ def _paired(halves: Halves) -> list[list[Instance]]:
 
 
 def _partner(key: Key, first: Part, remaining: Halves) -> list[Key]:
-    """Return a series and its only partner with the same grid and echo times; nothing where several would fit."""
+    """Return a series and its partner with the same grid and echo times; all of them where nothing tells them apart."""
     if key not in remaining:
         return []
     fitting = [
@@ -117,7 +124,10 @@ def _partner(key: Key, first: Part, remaining: Halves) -> list[Key]:
         and _times(candidates) == _times(remaining[key][1])
     ]
     fitting = _undistorted(fitting, remaining) or fitting
-    return [fitting[0], key] if len(fitting) == 1 else []
+    if len(fitting) > 1:
+        when = _moments(remaining[key][1])
+        fitting = [other for other in fitting if _moments(remaining[other][1]) == when] or fitting
+    return [*fitting, key] if fitting else []
 
 
 def _echoes_apart(key: Key, first: Part, remaining: Halves) -> list[Key]:
@@ -156,6 +166,10 @@ def _identity(instances: Sequence[Instance]) -> tuple[object, ...]:
 
 def _times(instances: Sequence[Instance]) -> tuple[float, ...]:
     return tuple(sorted({round(frame.echo_time_ms or 0.0, 2) for instance in instances for frame in instance.frames}))
+
+
+def _moments(instances: Sequence[Instance]) -> frozenset[str]:
+    return frozenset(frame.acquired_at for instance in instances for frame in instance.frames)
 
 
 def _grid(instances: Sequence[Instance]) -> tuple[np.ndarray, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
-from dicom_io.errors import UnsupportedObject
-from dicom_io.instance import named, number, numbers, open_instance, quietly, required, text
+from dicom_io.errors import ContradictoryHeader, UnsupportedObject
+from dicom_io.instance import attribute, named, number, numbers, open_instance, quietly, required, text
 from dicom_io.read.multiframe import IMAGES, FrameView, frames_of
 from dicom_io.read.protocol import Objection, is_distortion_corrected, objections_to
 from dicom_io.read.vendors.convention import RADIANS_PER_UNIT, StoredValues, Vendor
@@ -20,6 +20,7 @@ LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 JPEG_XL = "1.2.840.10008.1.2.4.112"
 LOSSY_OR_LOSSLESS = (JPEG2000, HTJ2K, JPEG_XL)
 UID_MAXIMUM = 64
+MATRIX_MAXIMUM = 2048
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FrameHeader:
 
     `position` is ImagePositionPatient [mm], `orientation` ImageOrientationPatient, `pixel_spacing` PixelSpacing [mm].
     Counts called `declared` are what the protocol says there will be, None where it says nothing. `objections` are
-    reasons why this frame cannot become part of a map.
+    reasons why this frame cannot become part of a map. `acquired_at` is a time as written, to tell scans apart.
     """
 
     sop_class_uid: str
@@ -49,6 +50,7 @@ class FrameHeader:
     spacing_between_slices: float | None
     instance_number: int | None
     temporal_position: int | None
+    acquired_at: str
     magnetic_field_strength_t: float | None
     frequency_mhz: float | None
     values: StoredValues
@@ -97,16 +99,16 @@ def read_frame_headers(source: Path | bytes | Dataset) -> list[FrameHeader]:
     dataset = open_instance(source)
     with quietly():
         _require_image(dataset)
-        vendor = vendor_of(text(dataset.get("Manufacturer")))
+        vendor = vendor_of(text(attribute(dataset, "Manufacturer")))
         return [_header(view, vendor) for view in frames_of(dataset)]
 
 
 def _require_image(dataset: Dataset) -> None:
-    sop_class = text(dataset.get("SOPClassUID"))
+    sop_class = text(attribute(dataset, "SOPClassUID"))
     if sop_class not in IMAGES:
         name = UID(sop_class).name if sop_class != UID(sop_class).name else "an unknown kind of object"
         raise UnsupportedObject(f"{named('SOPClassUID')} says {name}, not an MR image; send MR images.")
-    samples = dataset.get("SamplesPerPixel")
+    samples = attribute(dataset, "SamplesPerPixel")
     if samples not in (None, 1):
         raise UnsupportedObject(f"{named('SamplesPerPixel')} is not 1: a colour image; send the MR images themselves.")
 
@@ -131,11 +133,12 @@ def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
         position=_vector(view, "ImagePositionPatient", 3),
         orientation=_vector(view, "ImageOrientationPatient", 6),
         pixel_spacing=_vector(view, "PixelSpacing", 2),
-        rows=int(required(number(view.get("Rows"), "Rows"), "Rows", "the matrix is unknown")),
-        columns=int(required(number(view.get("Columns"), "Columns"), "Columns", "the matrix is unknown")),
+        rows=_matrix(view, "Rows"),
+        columns=_matrix(view, "Columns"),
         spacing_between_slices=number(view.get("SpacingBetweenSlices"), "SpacingBetweenSlices"),
         instance_number=_integer(view, "InstanceNumber"),
         temporal_position=_integer(view, "TemporalPositionIndex") or _integer(view, "TemporalPositionIdentifier"),
+        acquired_at=_acquired_at(view),
         magnetic_field_strength_t=number(view.get("MagneticFieldStrength"), "MagneticFieldStrength"),
         frequency_mhz=_frequency(view),
         values=_stored_values(view, vendor, part),
@@ -150,9 +153,9 @@ def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
 
 def is_lossy(dataset: Dataset) -> bool:
     """Return whether the pixels were, or may have been, compressed with loss at any time (PS3.3 C.7.6.1.1.5)."""
-    stated = text(dataset.get("LossyImageCompression"))
+    stated = text(attribute(dataset, "LossyImageCompression"))
     meta = getattr(dataset, "file_meta", None)
-    syntax = text(meta.get("TransferSyntaxUID")) if meta is not None else ""
+    syntax = text(attribute(meta, "TransferSyntaxUID")) if meta is not None else ""
     if stated == "01" or syntax in LOSSY:
         return True
     return syntax in LOSSY_OR_LOSSLESS and stated != "00"
@@ -165,6 +168,24 @@ def _uid(view: FrameView, keyword: str) -> str:
 
 def _vector(view: FrameView, keyword: str, count: int) -> Any:
     return required(numbers(view.get(keyword), keyword, count), keyword, "voxels cannot be placed in the patient")
+
+
+def _acquired_at(view: FrameView) -> str:
+    for keyword in ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime"):
+        found = text(view.get(keyword))
+        if found:
+            return found
+    return ""
+
+
+def _matrix(view: FrameView, keyword: str) -> int:
+    size = int(required(number(view.get(keyword), keyword), keyword, "the matrix is unknown"))
+    # Room is made for the whole acquisition at once, so a size that no scanner makes must not get that far.
+    if not 1 <= size <= MATRIX_MAXIMUM:
+        raise ContradictoryHeader(
+            f"{named(keyword)} is {size}, which no MR image has; ask the sender for intact headers."
+        )
+    return size
 
 
 def _integer(view: FrameView, keyword: str) -> int | None:
@@ -190,8 +211,8 @@ def _stored_values(view: FrameView, vendor: Vendor | None, part: Part) -> Stored
         slope=number(view.get("RescaleSlope"), "RescaleSlope"),
         intercept=number(view.get("RescaleIntercept"), "RescaleIntercept"),
         units=_units(view),
-        bits_stored=int(number(dataset.get("BitsStored"), "BitsStored") or 0),
-        is_signed=dataset.get("PixelRepresentation") == 1,
+        bits_stored=int(number(attribute(dataset, "BitsStored"), "BitsStored") or 0),
+        is_signed=attribute(dataset, "PixelRepresentation") == 1,
         gain=vendor.gain(view, part) if vendor else 1.0,
     )
 
@@ -201,8 +222,8 @@ def _units(view: FrameView) -> str:
     if stated in RADIANS_PER_UNIT:
         return stated
     mapping = view.item("RealWorldValueMappingSequence")
-    code = (mapping.get("MeasurementUnitsCodeSequence") or [None])[0] if mapping is not None else None
-    unit = text(code.get("CodeValue")).lower() if code is not None else ""
+    codes = attribute(mapping, "MeasurementUnitsCodeSequence") if mapping is not None else None
+    unit = text(attribute(codes[0], "CodeValue")).lower() if codes else ""
     if unit in RADIANS_PER_UNIT and _mapping_equals_rescaling(view, mapping):
         return unit
     return "" if stated in ("us", "normalized", "") else stated
@@ -210,5 +231,5 @@ def _units(view: FrameView) -> str:
 
 def _mapping_equals_rescaling(view: FrameView, mapping: Dataset | None) -> bool:
     slope = number(view.get("RescaleSlope"), "RescaleSlope")
-    mapped = number(mapping.get("RealWorldValueSlope"), "RealWorldValueSlope") if mapping is not None else None
+    mapped = number(attribute(mapping, "RealWorldValueSlope"), "RealWorldValueSlope") if mapping is not None else None
     return bool(slope and mapped and abs(mapped / slope - 1) < 1e-3)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from dicom_io.errors import ContradictoryHeader, MissingAttribute
-from dicom_io.instance import PARSING_FAILURES, named
+from dicom_io.errors import MissingAttribute
+from dicom_io.instance import PARSING_FAILURES, attribute, named, number, text
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -33,7 +33,7 @@ MACRO_OF = {
     "RescaleIntercept": "PixelValueTransformationSequence",
     "RescaleType": "PixelValueTransformationSequence",
     "TemporalPositionIndex": "FrameContentSequence",
-    "FrameAcquisitionNumber": "FrameContentSequence",
+    "FrameAcquisitionDateTime": "FrameContentSequence",
     "InversionRecovery": "MRModifierSequence",
     "TransmitterFrequency": "MRImagingModifierSequence",
     "DiffusionBValue": "MRDiffusionSequence",
@@ -61,8 +61,8 @@ class FrameView:
             ):
                 item = _first_item(group, sequence) if sequence else None
                 if item is not None and keyword in item:
-                    return _value(item, keyword)
-        return _value(self.dataset, keyword)
+                    return attribute(item, keyword)
+        return attribute(self.dataset, keyword)
 
     def item(self, keyword: str) -> Dataset | None:
         """Return the first item of a sequence for this frame, or None."""
@@ -87,14 +87,14 @@ class FrameView:
     def _private_holders(self) -> Iterator[Dataset]:
         # Philips keeps a frame's classic attributes in (2005,xx0F), Siemens XA in (0021,xxFE), of the frame's groups.
         for group in self.groups:
-            for creator, number, offset in (
+            for creator, element_group, offset in (
                 ("Philips MR Imaging DD 005", 0x2005, 0x0F),
                 ("Philips MR Imaging DD 005", 0x2005, 0x0E),
                 ("SIEMENS MR SDI 02", 0x0021, 0xFE),
                 ("SIEMENS MR SDS 01", 0x0021, 0xFE),
             ):
                 try:
-                    yield group.private_block(number, creator)[offset].value[0]
+                    yield group.private_block(element_group, creator)[offset].value[0]
                 except PARSING_FAILURES:
                     continue
             frame_type = _first_item(group, "MRImageFrameTypeSequence")
@@ -112,28 +112,19 @@ def frames_of(dataset: Dataset) -> Sequence[FrameView]:
     MissingAttribute
         A multi-frame object lacks the functional groups of some of its frames.
     """
-    if str(dataset.SOPClassUID) not in MULTI_FRAME:
+    if text(attribute(dataset, "SOPClassUID")) not in MULTI_FRAME:
         return [FrameView(dataset)]
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    n_frames = int(dataset.get("NumberOfFrames") or 0)
+    per_frame = attribute(dataset, "PerFrameFunctionalGroupsSequence") or []
+    n_frames = int(number(attribute(dataset, "NumberOfFrames"), "NumberOfFrames") or 0)
     if n_frames < 1 or len(per_frame) != n_frames:
         raise MissingAttribute(
             f"{named('NumberOfFrames')} says {n_frames}, but {named('PerFrameFunctionalGroupsSequence')} describes "
             f"{len(per_frame)} frames; ask the sender to send the object again."
         )
-    shared = tuple(dataset.get("SharedFunctionalGroupsSequence") or ())[:1]
+    shared = tuple(attribute(dataset, "SharedFunctionalGroupsSequence") or ())[:1]
     return [FrameView(dataset, (item, *shared), number) for number, item in enumerate(per_frame, start=1)]
 
 
 def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    sequence = dataset.get(keyword)
-    return sequence[0] if sequence else None
-
-
-def _value(dataset: Dataset, keyword: str) -> object:
-    try:
-        return dataset[keyword].value if keyword in dataset else None
-    except PARSING_FAILURES as failure:
-        raise ContradictoryHeader(
-            f"{named(keyword)} holds bytes that are no value of its kind; ask the sender for intact headers."
-        ) from failure
+    sequence = attribute(dataset, keyword)
+    return sequence[0] if isinstance(sequence, Sequence) and sequence else None

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
+from pydicom.uid import UID
 
 from dicom_io.errors import (
     ContradictoryHeader,
@@ -15,7 +16,7 @@ from dicom_io.errors import (
     TruncatedPixelData,
     UnsupportedTransferSyntax,
 )
-from dicom_io.instance import PARSING_FAILURES, named, open_instance, quietly
+from dicom_io.instance import PARSING_FAILURES, attribute, named, number, open_instance, quietly, text
 
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 PIXEL_DESCRIPTION = (
@@ -55,10 +56,9 @@ def decode(path: Path) -> np.ndarray:
         element = next((keyword for keyword in PIXEL_ELEMENTS if keyword in dataset), None)
         if element is None:
             raise TruncatedPixelData(f"It holds no {named('PixelData')}; {RESEND}.")
-        n_frames = int(dataset.get("NumberOfFrames") or 1)
-        _require_length(dataset, element, n_frames)
+        shape = (_count(dataset, "NumberOfFrames", 1), _count(dataset, "Rows"), _count(dataset, "Columns"))
+        _require_length(dataset, element, math.prod(shape))
         stored = _decoded(dataset)
-    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
     if stored.size != math.prod(shape):
         raise TruncatedPixelData(
             f"{named(element)} decodes to {stored.size} pixels where {math.prod(shape)} are due; {RESEND}."
@@ -71,30 +71,41 @@ def decode(path: Path) -> np.ndarray:
     return stored.reshape(shape)
 
 
-def _require_length(dataset: Dataset, element: str, n_frames: int) -> None:
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if syntax is not None and syntax.is_encapsulated:
+def _count(dataset: Dataset, keyword: str, default: int = 0) -> int:
+    return int(number(attribute(dataset, keyword), keyword) or default)
+
+
+def _syntax(dataset: Dataset) -> UID:
+    meta = getattr(dataset, "file_meta", None)
+    return UID(text(attribute(meta, "TransferSyntaxUID")) if meta is not None else "")
+
+
+def _require_length(dataset: Dataset, element: str, n_pixels: int) -> None:
+    syntax = _syntax(dataset)
+    if syntax.is_transfer_syntax and syntax.is_encapsulated:
         return
-    due = n_frames * int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("BitsAllocated") or 0) // 8
-    present = len(dataset[element].value or b"")
+    due = n_pixels * _count(dataset, "BitsAllocated") // 8
+    present = len(attribute(dataset, element) or b"")
     if present < due:
         raise TruncatedPixelData(f"{named(element)} holds {present} bytes where {due} are due; {RESEND}.")
 
 
 def _decoded(dataset: Dataset) -> np.ndarray:
-    syntax = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "an unknown transfer syntax")
+    syntax = _syntax(dataset)
+    unsupported = UnsupportedTransferSyntax(
+        f"{syntax.name or 'An unnamed transfer syntax'} cannot be decoded here; "
+        "ask the sender for Explicit VR Little Endian."
+    )
+    if not syntax.is_transfer_syntax:
+        raise unsupported
     try:
         return pixel_array(dataset, raw=True)
     except (NotImplementedError, ImportError) as failure:
-        raise UnsupportedTransferSyntax(
-            f"{syntax} cannot be decoded here; ask the sender for Explicit VR Little Endian."
-        ) from failure
+        raise unsupported from failure
     except PARSING_FAILURES as failure:
-        if "plugin" in str(failure) or "decoder" in str(failure).lower():
-            raise UnsupportedTransferSyntax(
-                f"{syntax} cannot be decoded here; ask the sender for Explicit VR Little Endian."
-            ) from failure
-        raise TruncatedPixelData(f"{named('PixelData')} cannot be decoded as {syntax}; {RESEND}.") from failure
+        if "plugin" in str(failure):
+            raise unsupported from failure
+        raise TruncatedPixelData(f"{named('PixelData')} cannot be decoded as {syntax.name}; {RESEND}.") from failure
 
 
 def digest(path: Path) -> str:

@@ -80,6 +80,9 @@ def phase_scale(values: StoredValues) -> PhaseScale:
     scale = scale_from_units(values) or scale_from_span(values, (4096.0,))
     if scale is not None:
         return scale
+    if (values.slope, values.intercept) == (2.0, -4096.0):
+        sentence = "stored × 2 − 4096 spans ±4096, which is ±π, in more bits than that needs"
+        return PhaseScale(math.pi / 2048, -math.pi, sentence, is_declared=False)
     has_no_rescaling = values.slope in (None, 1.0) and values.intercept in (None, 0.0)
     if has_no_rescaling and values.bits_stored == 12 and not values.is_signed:
         return plain_twelve_bits()

@@ -25,8 +25,26 @@ def test_two_magnitude_series_that_fit_are_ambiguous_and_nothing_is_guessed(tmp_
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{scanner.STUDY}.8.{number}"
         objects.append(dataset)
     scanner.save(objects, tmp_path)
-    kinds = {type(found.refusal) for found in find_acquisitions(tmp_path)}
-    assert kinds == {errors.PhaseMissing, errors.MagnitudeMissing}
+    (found,) = find_acquisitions(tmp_path)
+    assert isinstance(found.refusal, errors.MixedSeries)
+    assert "magnitude images of the same echo" in str(found.refusal)
+
+
+def test_a_repeated_scan_is_told_apart_by_its_acquisition_times(tmp_path: Path) -> None:
+    objects = []
+    for scan, time in ((1, "101500"), (2, "103000")):
+        again = Scan(series={"M": f"{scanner.STUDY}.{scan}1", "P": f"{scanner.STUDY}.{scan}2"})
+        for number, dataset in enumerate(scanner.classic(again, "SIEMENS", "MP", scanner.as_siemens)):
+            dataset.AcquisitionTime = time
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{scanner.STUDY}.{scan}.{number}"
+            objects.append(dataset)
+    scanner.save(objects, tmp_path)
+    found = find_acquisitions(tmp_path)
+    assert [item.refusal for item in found] == [None, None]
+    assert [item.series_uids for item in found] == [
+        (f"{scanner.STUDY}.11", f"{scanner.STUDY}.12"),
+        (f"{scanner.STUDY}.21", f"{scanner.STUDY}.22"),
+    ]
 
 
 def test_the_magnitude_without_distortion_correction_is_preferred(tmp_path: Path) -> None:

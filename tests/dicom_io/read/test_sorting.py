@@ -35,6 +35,7 @@ def frame(part: Part, echo: int, index: int, **changes: object) -> FrameHeader:
         spacing_between_slices=None,
         instance_number=1,
         temporal_position=None,
+        acquired_at="",
         magnetic_field_strength_t=3.0,
         frequency_mhz=None,
         values=VALUES,
