@@ -1,8 +1,8 @@
 """Find the brain: where the phase can be trusted and the magnitude is tissue, without skull, scalp and air.
 
-On a coarse copy of the image, tissue is opened with growing balls until its largest body lets go of the scalp; a
-watershed then gives every voxel of tissue to the brain or to a neighbour (eyes, muscles, scalp) at the narrowest place
-between them. Sulci are closed, air that reaches in from outside is taken out again. The fine grid decides the rim.
+On a coarse copy of the image, tissue is opened with growing balls until its largest body lets go of the scalp and the
+next ball changes little; what still hangs on it by a narrow passage and reaches the scalp, like the eyes, is cut at the
+passage. Sulci are closed, air that reaches in from outside is taken out again. The fine grid decides the rim.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,33 @@ class PhaseQualitySettings:
 def brain_mask(
     magnitude: Tensor, phase: Tensor, grid: Grid, settings: PhaseQualitySettings | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Find the brain in the magnitude of all echoes and the quality of their phase."""
+    """Find the brain in the magnitude of all echoes and the quality of their phase.
+
+    Parameters
+    ----------
+    magnitude
+        Magnitude [arbitrary], `(echo, z, y, x)`.
+    phase
+        Wrapped phase [rad], `(echo, z, y, x)`, with or without offset.
+    grid
+        The grid of the images.
+    settings
+        What counts as tissue, and how far sulci are closed.
+
+    Returns
+    -------
+        The mask, bool `(z, y, x)`, one body without holes, and the phase quality [1], `(z, y, x)`.
+
+    Raises
+    ------
+    UnusableInput
+        Where shapes disagree, the magnitude is zero or no body of tissue is found.
+
+    Notes
+    -----
+    The mask is everything soft inside the skull: brain, the fluid around it, the large veins. Where the brain fills the
+    volume, or where the head has no scalp, there is nothing to cut and the whole body of tissue is kept.
+    """
     settings = settings or PhaseQualitySettings()
     rating = phase_quality(phase, magnitude)
     factors = tuple(max(1, round(COARSE_MM / size)) for size in grid.voxel_size_mm)
