@@ -42,7 +42,7 @@ def add_weighted_laplacian(target: Tensor, volume: Tensor, weights: tuple[Tensor
 
 
 def gradient_length(volume: Tensor, voxel_size_mm: tuple[float, float, float]) -> Tensor:
-    """Return the length of the gradient [per mm] from forward differences `(z, y, x)`; the last differences are zero."""
+    """Return the length of the gradient `(z, y, x)` [per mm] by forward differences; the last ones are zero."""
     squared = torch.zeros_like(volume)
     for axis, step in enumerate(voxel_size_mm):
         squared.narrow(axis, 0, volume.shape[axis] - 1).add_((forward_difference(volume, axis) / step).square_())
