@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipeline.recipe import Recipe
 from pipeline.regions.measurements import RegionMeasurement, measure
 
 SUSCEPTIBILITY, SEGMENTATION, REPORT = "susceptibility", "segmentation", "report"
+BRAIN = "Brain"
 ALL_KINDS = (SUSCEPTIBILITY, SEGMENTATION, REPORT)
 
 
@@ -89,17 +90,14 @@ def method_sentence(recipe: Recipe) -> str:
 def measure_regions(
     maps: Mapping[str, np.ndarray], regions: Regions, voxel_size_mm: Sequence[float]
 ) -> list[RegionMeasurement]:
-    """Return mean, spread and volume of every labelled region [ppm, ml]; nothing without labels."""
-    if regions.labels is None:
-        return []
+    """Return mean, spread and volume [ppm, ml] of the brain, label 0, and of every labelled region."""
     dz, dy, dx = voxel_size_mm
-    return measure(
-        torch.as_tensor(maps["susceptibility"]),
-        torch.as_tensor(regions.labels),
-        dict(regions.names),
-        torch.as_tensor(maps["mask"].astype(bool)),
-        (dz, dy, dx),
-    )
+    susceptibility, mask = torch.as_tensor(maps["susceptibility"]), torch.as_tensor(maps["mask"].astype(bool))
+    brain = measure(susceptibility, mask.to(torch.uint8), {1: BRAIN}, mask, (dz, dy, dx))
+    labelled: list[RegionMeasurement] = []
+    if regions.labels is not None:
+        labelled = measure(susceptibility, torch.as_tensor(regions.labels), dict(regions.names), mask, (dz, dy, dx))
+    return [*(replace(whole, label=0) for whole in brain), *labelled]
 
 
 def make_objects(
