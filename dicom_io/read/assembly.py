@@ -14,9 +14,10 @@ import numpy as np
 from dicom_io import errors
 from dicom_io.geometry import Geometry
 from dicom_io.instance import named, naming
+from dicom_io.read.grid import grid_of
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.pixels import digest
-from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, Slots, arrange, describe_missing, parts_of, slice_indices
+from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, Slots, arrange, describe_missing, parts_of
 from dicom_io.read.vendors.convention import Vendor
 from dicom_io.read.vendors.table import vendor_named
 from dicom_io.series import Part
@@ -76,12 +77,13 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     _require_quantitative(used, names)
     notes += [note for note in (_magnitude_note(used), vendor.caveat) if note]
     _require_echo_times(used, names)
+    _require_rescaling(used, names)
     slots = arrange(used)
     chosen = _choose(slots, names, paths, notes)
     _require_complete(slots, vendor, parts)
     field, field_notes = _field_strength(used, names)
     return Assembly(
-        vendor, parts, slots, chosen, _geometry(slots, chosen, parts), field, paths, names, (*notes, *field_notes)
+        vendor, parts, slots, chosen, grid_of(slots, chosen, parts[0]), field, paths, names, (*notes, *field_notes)
     )
 
 
@@ -258,11 +260,23 @@ def _require_echo_times(used: Sequence[FrameHeader], names: Mapping[str, str]) -
             )
 
 
+def _require_rescaling(used: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
+    for part in parts_of(used):
+        frames = [frame for frame in used if frame.part is part and part is not Part.PHASE]
+        without = [frame for frame in frames if frame.values.slope is None]
+        if without and len(without) < len(frames):
+            raise errors.MissingAttribute(
+                f"{names[without[0].sop_instance_uid]}: {named('RescaleSlope')} is absent, though other {part} images "
+                "have it, so they cannot be compared; ask the sender for complete headers."
+            )
+
+
 def _choose(
     slots: Slots, names: Mapping[str, str], paths: Mapping[str, Path], notes: list[str]
 ) -> dict[Slot, FrameHeader]:
     chosen, copies = {}, 0
     for slot, held in slots.frames.items():
+        _require_one_echo(held, names)
         ordered = sorted(held, key=lambda frame: (frame.sop_instance_uid, frame.frame_number or 0))
         chosen[slot] = ordered[0]
         for other in ordered[1:]:
@@ -272,6 +286,15 @@ def _choose(
     if copies:
         notes.append(f"{copies} images with other UIDs but the same pixels were ignored.")
     return chosen
+
+
+def _require_one_echo(held: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
+    for frame in held[1:]:
+        if frame.echo_number and held[0].echo_number and frame.echo_number != held[0].echo_number:
+            raise errors.ContradictoryHeader(
+                f"{names[held[0].sop_instance_uid]} and {names[frame.sop_instance_uid]} have the same "
+                f"{named('EchoTime')} but different {named('EchoNumbers')}; ask the sender for intact headers."
+            )
 
 
 def _is_same_image(
@@ -339,45 +362,3 @@ def _field_strength(used: Sequence[FrameHeader], names: Mapping[str, str]) -> tu
         )
     # Siemens rounds 2.89 T up to 3 T, which would scale every susceptibility by 3.5 %.
     return measured, [f"{named('ImagingFrequency')} means {measured:.4f} T, which was used instead of {stated:g} T."]
-
-
-def _geometry(slots: Slots, chosen: Mapping[Slot, FrameHeader], parts: tuple[Part, Part]) -> Geometry:
-    if slots.n_slices < 2:
-        raise errors.GeometryUnusable("There is one slice only; susceptibility needs a volume: send all slices.")
-    _require_aligned(slots, chosen)
-    column = [chosen[parts[0], 0, index] for index in range(slots.n_slices)]
-    first = column[0]
-    start, end = np.array(first.position), np.array(column[-1].position)
-    step = (end - start) / (slots.n_slices - 1)
-    if not first.frame_of_reference_uid:
-        raise errors.MissingAttribute(
-            f"{named('FrameOfReferenceUID')} is absent, so a map could not be laid over its source; "
-            "ask the sender for complete headers."
-        )
-    return Geometry(
-        row_direction=first.orientation[:3],
-        column_direction=first.orientation[3:],
-        first_position=first.position,
-        # Rounded, because the order of arrival must not reach the map even in its last bit.
-        slice_step=(round(float(step[0]), 9), round(float(step[1]), 9), round(float(step[2]), 9)),
-        pixel_spacing=first.pixel_spacing,
-        shape=(slots.n_slices, first.rows, first.columns),
-        frame_of_reference_uid=first.frame_of_reference_uid,
-    )
-
-
-def _require_aligned(slots: Slots, chosen: Mapping[Slot, FrameHeader]) -> None:
-    """Refuse slices that are shifted within their plane: they would form a sheared grid, not a volume."""
-    frames = list(chosen.values())
-    indices, _ = slice_indices(frames)
-    positions = np.array([frame.position for frame in frames])
-    first, last = positions[indices.index(0)], positions[indices.index(slots.n_slices - 1)]
-    expected = first + np.outer(indices, (last - first) / (slots.n_slices - 1))
-    row, column = np.array(frames[0].orientation[:3]), np.array(frames[0].orientation[3:])
-    tolerance = 0.05 * min(frames[0].pixel_spacing)
-    in_plane = (last - first) - ((last - first) @ np.cross(row, column)) * np.cross(row, column)
-    if np.linalg.norm(positions - expected, axis=1).max() > tolerance or np.linalg.norm(in_plane) > 10 * tolerance:
-        raise errors.GeometryUnusable(
-            f"{named('ImagePositionPatient')} does not run along the normal of the slices in even steps, so they form "
-            "no regular grid; send the images as acquired, without tilt or reformatting."
-        )

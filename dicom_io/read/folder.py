@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dicom_io.errors import DicomError, GeometryUnusable, NotDicom, UnsupportedObject
-from dicom_io.instance import attribute, open_instance, text
+from dicom_io.instance import attribute, open_instance, quietly, text
 from dicom_io.read.assembly import Instance, assemble
 from dicom_io.read.headers import read_frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
@@ -62,7 +62,8 @@ def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
 
 def _series_uid(path: Path) -> str:
     try:
-        return text(attribute(open_instance(path), "SeriesInstanceUID"))
+        with quietly():
+            return text(attribute(open_instance(path), "SeriesInstanceUID"))
     except DicomError:
         return ""
 

@@ -11,7 +11,7 @@ from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bi
 from dicom_io.errors import ContradictoryHeader, UnsupportedObject
 from dicom_io.instance import attribute, named, number, numbers, open_instance, quietly, required, text
 from dicom_io.read.multiframe import IMAGES, FrameView, frames_of
-from dicom_io.read.protocol import Objection, is_distortion_corrected, objections_to
+from dicom_io.read.protocol import Objection, is_distortion_corrected, is_weighted_or_projected, objections_to
 from dicom_io.read.vendors.convention import RADIANS_PER_UNIT, StoredValues, Vendor
 from dicom_io.read.vendors.table import vendor_of
 from dicom_io.series import Part
@@ -115,6 +115,8 @@ def _require_image(dataset: Dataset) -> None:
 
 def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
     part = vendor.part(view) if vendor else Part.UNKNOWN
+    if part is Part.MAGNITUDE and is_weighted_or_projected(view):
+        part = Part.UNKNOWN
     counts = vendor.declared(view) if vendor else None
     echo_time = number(view.get("EffectiveEchoTime"), "EffectiveEchoTime")
     if echo_time is None:

@@ -11,7 +11,9 @@ from pydicom.uid import UID
 
 from dicom_io.errors import (
     ContradictoryHeader,
+    NotDicom,
     NotFiniteValues,
+    PhaseMissing,
     PhaseScaleUnknown,
     TruncatedPixelData,
     UnsupportedTransferSyntax,
@@ -52,7 +54,7 @@ def decode(path: Path) -> np.ndarray:
         Floating point pixels hold NaN or infinity.
     """
     with quietly():
-        dataset = open_instance(path, only=(*PIXEL_ELEMENTS, *PIXEL_DESCRIPTION))
+        dataset = _opened(path)
         element = next((keyword for keyword in PIXEL_ELEMENTS if keyword in dataset), None)
         if element is None:
             raise TruncatedPixelData(f"It holds no {named('PixelData')}; {RESEND}.")
@@ -69,6 +71,14 @@ def decode(path: Path) -> np.ndarray:
             "export the original integer images."
         )
     return stored.reshape(shape)
+
+
+def _opened(path: Path) -> Dataset:
+    try:
+        return open_instance(path, only=(*PIXEL_ELEMENTS, *PIXEL_DESCRIPTION))
+    except NotDicom as failure:
+        # The header was read before; what fails now is the way to the end of the pixels.
+        raise TruncatedPixelData(f"It ends before its {named('PixelData')} does; {RESEND}.") from failure
 
 
 def _count(dataset: Dataset, keyword: str, default: int = 0) -> int:
@@ -115,13 +125,18 @@ def digest(path: Path) -> str:
 
 
 def verified_phase(phase: np.ndarray, is_declared: bool) -> np.ndarray:
-    """Return the phase [rad] clipped to ±π, once its values have been shown to fit the scale.
+    """Return the phase [rad] `(echo, ...)` clipped to ±π, once its values have been shown to fit the scale.
 
     Raises
     ------
+    PhaseMissing
+        The images of an echo hold one value only.
     PhaseScaleUnknown
         Values lie beyond ±π, or a scale that is only a habit leaves ±π unfilled.
     """
+    for echo, image in enumerate(phase, start=1):
+        if image.min() == image.max():
+            raise PhaseMissing(f"The phase images of echo {echo} hold one value only; export the phase again.")
     reach = float(np.abs(phase).max())
     if reach > math.pi * (1 + RANGE_TOLERANCE):
         raise PhaseScaleUnknown(
@@ -155,7 +170,18 @@ def verified_magnitude(magnitude: np.ndarray) -> np.ndarray:
 
 
 def polar(real: np.ndarray, imaginary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return magnitude and phase [rad] of real and imaginary images."""
+    """Return magnitude and phase [rad] of real and imaginary images.
+
+    Raises
+    ------
+    PhaseScaleUnknown
+        Neither is ever negative, so their zero is unknown.
+    """
+    if real.min() >= 0 and imaginary.min() >= 0:
+        raise PhaseScaleUnknown(
+            "The real and imaginary images are never negative, so their zero was lost with "
+            f"{named('RescaleIntercept')}; export them with their original rescaling."
+        )
     return np.hypot(real, imaginary), np.arctan2(imaginary, real)
 
 

@@ -33,6 +33,11 @@ def objections_to(view: FrameView, vendor: Vendor | None, part: Part) -> tuple[O
     return tuple(found)
 
 
+def is_weighted_or_projected(view: FrameView) -> bool:
+    """Return whether the frame was made from magnitude and phase together, or from several slices."""
+    return bool(set(siemens_image_type(view)) & FILTER_WORDS)
+
+
 def _protocol(view: FrameView, kinds: set[str]) -> list[Objection]:
     scanning = set(words(view.get("ScanningSequence")))
     reasons = []

@@ -97,6 +97,12 @@ def store_not_a_number(objects: list[Dataset]) -> None:
         delattr(objects[-1], keyword)
 
 
+def blank_a_phase(objects: list[Dataset]) -> None:
+    for dataset in objects:
+        if is_part(dataset, "P") and dataset.EchoNumbers == 2:
+            dataset.PixelData = bytes(len(dataset.PixelData))
+
+
 def remove_the_field(objects: list[Dataset]) -> None:
     removed("MagneticFieldStrength")(objects)
     removed("ImagingFrequency")(objects)
@@ -145,6 +151,12 @@ DAMAGES: list[tuple[str, Damage, type[errors.DicomError], str]] = [
      "Rescale Slope"),
     ("phase beyond its scale", changed("RescaleType", "rad", lambda d: is_part(d, "P")), errors.PhaseScaleUnknown,
      "beyond ±π"),
+    ("two echoes of one time", changed("EchoTime", 4.0, lambda d: d.EchoNumbers == 2), errors.ContradictoryHeader,
+     "different Echo Number"),
+    ("a blank phase", blank_a_phase, errors.PhaseMissing, "phase images of echo 2 hold one value only"),
+    ("a magnitude scaled here and not there",
+     changed("RescaleSlope", "2", lambda d: is_part(d, "M") and d.InstanceNumber > 1), errors.MissingAttribute,
+     "Rescale Slope"),
     ("no echo time", removed("EchoTime"), errors.MissingAttribute, r"Echo Time \(0018,0081\)"),
     ("an echo time of nothing", changed("EchoTime", 0.0, lambda d: d.EchoNumbers == 1), errors.ContradictoryHeader,
      "Echo Time"),
@@ -190,7 +202,7 @@ def test_a_phase_scale_by_habit_must_be_proved_by_values_that_fill_it(tmp_path: 
     def encode(dataset: Dataset, image: np.ndarray, part: str) -> None:
         scanner.as_siemens_without_rescaling(dataset, image, part)
         if part == "P":
-            scanner.put_pixels(dataset, np.full(image.shape, 1500), 12, is_signed=False)
+            scanner.put_pixels(dataset, 1500 + np.arange(image.size), 12, is_signed=False)
 
     paths = scanner.save(scanner.classic(SCAN, "SIEMENS", "MP", encode), tmp_path)
     with pytest.raises(errors.PhaseScaleUnknown, match="proves nothing"):
@@ -220,6 +232,24 @@ def test_a_magnitude_with_large_negative_values_is_no_magnitude(tmp_path: Path) 
     paths = scanner.save(scanner.classic(SCAN, "SIEMENS", "MP", encode), tmp_path)
     with pytest.raises(errors.ContradictoryHeader, match="something else"):
         read_echo_series(paths)
+
+
+def test_real_and_imaginary_images_without_their_zero_are_refused(tmp_path: Path) -> None:
+    objects = scanner.classic(SCAN, "Philips", "RI", scanner.as_philips)
+    removed("RescaleIntercept")(objects)
+    with pytest.raises(errors.PhaseScaleUnknown, match="never negative"):
+        read_echo_series(scanner.save(objects, tmp_path))
+
+
+def test_projections_in_the_same_series_are_left_out(tmp_path: Path) -> None:
+    objects = scanner.classic(SCAN, "SIEMENS", "MP", scanner.as_siemens)
+    for number, dataset in enumerate(scanner.classic(SCAN, "SIEMENS", "M", scanner.as_siemens)):
+        dataset.ImageType = ["DERIVED", "PRIMARY", "M", "MNIP"]
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{scanner.STUDY}.8.{number}"
+        dataset.PixelData = bytes(reversed(dataset.PixelData))
+        objects.append(dataset)
+    source = read_source(scanner.save(objects, tmp_path))
+    assert "12 images (unknown) of the same series were not needed." in source.notes
 
 
 def test_no_files_is_a_sentence_too() -> None:
