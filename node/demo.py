@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import db.artefacts
 import db.audit
@@ -35,13 +36,13 @@ from node.contact_sheet import contact_sheet
 from node.errors import ChildDied, InvalidSettings
 from node.journey.mapped import MAPS
 from node.nifti import write_volume
-from node.objects import Regions, measure_regions
 from node.settings import Settings
 from node.site import write_site
 from node.supervisor import Address, running_address
 from node.workspace import Workspace
 from pipeline.simulation.phantom import adult_head
 from pipeline.simulation.scanner import DEMONSTRATION, Protocol, SimulatedScan, acquire
+from pipeline.studies.accuracy import score
 
 NODE_AE, SCANNER_AE, ARCHIVE_AE = "LODESTONE", "SCANNER", "ARCHIVE"
 MARKER = ".lodestone-demo"
@@ -85,17 +86,6 @@ class Scan:
     paths: tuple[Path, ...]
     simulated: SimulatedScan
     geometry: Geometry
-
-
-@dataclass(frozen=True)
-class Nucleus:
-    """One labelled region: what it is and what the node measured [ppb, relative to the brain's mean; ml]."""
-
-    name: str
-    truth_ppb: float
-    measured_ppb: float
-    volume_ml: float
-    n_voxels: int
 
 
 def prepare(root: Path) -> Folders:
@@ -273,7 +263,7 @@ def collect(
     return {
         "series": series.key,
         "results": fetch(archive, run["outputs"], folders.results) | {"contact_sheet": str(picture)},
-        "nuclei": [vars(nucleus) for nucleus in compare(run["regions"], scan.simulated, mask)],
+        **compare(scan.simulated, maps["susceptibility"], mask),
         "quality": run["quality"],
         "steps": run["steps"],
         "deliveries": run["peers"],
@@ -305,24 +295,20 @@ def fetch(archive: EmbeddedArchive, outputs: list[dict[str, Any]], results: Path
     return places
 
 
-def compare(regions: list[dict[str, Any]], scan: SimulatedScan, mask: np.ndarray) -> list[Nucleus]:
-    """Return truth and measurement of every region, both relative to the mean of the mapped brain [ppb]."""
-    truth = scan.susceptibility.numpy()
-    relative = truth - float(truth[mask].mean())
-    known = measure_regions(
-        {"susceptibility": relative, "mask": mask},
-        Regions(scan.labels.numpy(), scan.label_names),
-        scan.acquisition.grid.voxel_size_mm,
-    )
-    measured = {int(region["label"]): region for region in regions}
-    return [
-        Nucleus(
-            region.name,
-            round(1000 * float(region.mean), 1),
-            round(1000 * float(measured[int(region.label)]["mean"]), 1),
-            round(float(region.volume_ml), 3),
-            int(region.n_voxels),
-        )
-        for region in known
-        if int(region.label) in measured
-    ]
+def compare(scan: SimulatedScan, susceptibility: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    """Return how near the map came to the truth, and for every region truth and measurement [ppb]."""
+    found = score(scan, torch.as_tensor(susceptibility), torch.as_tensor(mask))
+    return {
+        "detrended_nrmse_percent": round(found.detrended_nrmse_percent, 2),
+        "coverage_percent": round(100 * found.coverage, 2),
+        "nuclei": [
+            {
+                "name": region.name,
+                "n_voxels": region.n_voxels,
+                "truth_ppb": round(region.truth_ppb, 1),
+                "measured_ppb": round(region.measured_ppb, 1),
+                "error_ppb": round(region.error_ppb, 1),
+            }
+            for region in found.regions
+        ],
+    }

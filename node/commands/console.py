@@ -86,10 +86,6 @@ class StepDisplay:
                 err.print(f"  {words(step)}: {self.seconds[step]:.1f} s")
 
 
-def sized(n_bytes: float) -> str:
-    """Return a size for reading, in the largest fitting unit."""
-    for unit in ("B", "kB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 file", "2 files"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -107,8 +107,8 @@ def _addresses(settings: Settings, address: Address, archive: EmbeddedArchive) -
 
 
 def _print(story: dict[str, Any]) -> None:
-    out.print("\nNuclei, relative to the mean of the brain", style="bold")
-    _print_nuclei(story["nuclei"])
+    out.print("\nNuclei: truth and measurement, each relative to the mean of the brain", style="bold")
+    _print_nuclei(story)
     out.print("\nTime", style="bold")
     _print_times(story)
     out.print("\nAudit trail", style="bold")
@@ -126,17 +126,18 @@ def _print(story: dict[str, Any]) -> None:
     out.print(f"\nDone in {story['seconds']['total']:.0f} s.", style="bold green")
 
 
-def _print_nuclei(nuclei: list[dict[str, Any]]) -> None:
-    headings = ("nucleus", "truth [ppb]", "measured [ppb]", "difference", "volume [ml]")
-    table = Table(*headings, box=None, pad_edge=False)
+def _print_nuclei(story: dict[str, Any]) -> None:
+    table = Table("nucleus", "voxels", "truth [ppb]", "measured [ppb]", "difference", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for one in nuclei:
-        truth, measured = one["truth_ppb"], one["measured_ppb"]
-        table.add_row(
-            one["name"], f"{truth:.1f}", f"{measured:.1f}", f"{measured - truth:+.1f}", f"{one['volume_ml']:.2f}"
-        )
+    for one in story["nuclei"]:
+        numbers = (f"{one['truth_ppb']:.1f}", f"{one['measured_ppb']:.1f}", f"{one['error_ppb']:+.1f}")
+        table.add_row(one["name"], str(one["n_voxels"]), *numbers)
     out.print(table)
+    out.print(
+        f"Whole map: detrended error {story['detrended_nrmse_percent']:.0f} % over {story['coverage_percent']:.0f} % "
+        "of the brain eroded by four voxels."
+    )
 
 
 def _print_times(story: dict[str, Any]) -> None:

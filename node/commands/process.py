@@ -12,7 +12,7 @@ from rich.text import Text
 import dicom_io.errors
 import pipeline.errors
 from dicom_io.read.reader import FoundAcquisition, find_acquisitions
-from node.commands.console import FAILED, StepDisplay, err, out, print_json, words
+from node.commands.console import FAILED, StepDisplay, counted, err, out, print_json, words
 from node.convert import choose_device
 from node.local_input import (
     LabelFiles,
@@ -22,7 +22,7 @@ from node.local_input import (
     read_nifti,
     summary_of_grid,
 )
-from node.local_run import LocalInput, local_steps, map_locally, use_threads, write_summary
+from node.local_run import LocalInput, local_steps, map_locally, remove_former_results, use_threads, write_summary
 from node.recipe_files import read_recipe
 from pipeline.recipe import Recipe
 
@@ -93,7 +93,7 @@ def look_for_acquisitions(place: Path) -> list[FoundAcquisition]:
 
 
 def _map_one(one: FoundAcquisition, recipe: Recipe, mask: Path | None, options: Options, count: str) -> dict[str, Any]:
-    title = f"Acquisition {count}: {one.description} ({len(one.paths)} files)"
+    title = f"Acquisition {count}: {one.description} ({counted(len(one.paths), 'file')})"
     with StepDisplay(title, (READING, *local_steps(recipe, True)), options.as_json) as display:
         started = time.perf_counter()
         display.update(READING, 0.0)
@@ -108,10 +108,12 @@ def _map_one(one: FoundAcquisition, recipe: Recipe, mask: Path | None, options: 
 
 def _conclude(mapped: list[dict[str, Any]], refused: list[dict[str, Any]], n_usable: int, options: Options) -> None:
     overview = {"acquisitions": mapped, "refused": refused}
-    if n_usable != 1:
+    if n_usable != 1 or not mapped:
+        remove_former_results(options.out)
         write_summary(options.out, {"acquisitions": [one["folder"] for one in mapped], "refused": refused})
     for one in refused:
-        err.print(Text.assemble(("not mapped  ", "yellow"), f"{one['description']}: {one['sentence']}"), soft_wrap=True)
+        why = f"{one['description']} ({counted(one['n_files'], 'file')})\n  {one['class']}: {one['sentence']}"
+        err.print(Text.assemble(("Not mapped: ", "yellow"), why), soft_wrap=True)
     if options.as_json:
         print_json(overview)
     if not mapped:
@@ -156,7 +158,7 @@ def print_regions(regions: list[dict[str, Any]]) -> None:
         column.justify = "right"
     for region in regions:
         values = (region["mean_ppb"], region["sd_ppb"], region["median_ppb"])
-        table.add_row(region["name"], *(f"{value:.1f}" for value in values), f"{region['volume_ml']:.2f}")
+        table.add_row(region["name"], *(f"{value + 0.0:.1f}" for value in values), f"{region['volume_ml']:.2f}")
     out.print(table)
 
 

@@ -24,7 +24,8 @@ from node.errors import UnknownSeries
 from node.settings import load_settings
 
 MOST_ALIKE = 3
-LONGEST_DETAIL = 60
+LONGEST_SENTENCE = 120
+LONGEST_DIGEST = 16
 STATE_STYLES = {"recorded": "green", "refused": "red", "failed": "red", "joined": "dim"}
 
 
@@ -175,10 +176,15 @@ def details_of(details: dict[str, Any]) -> str:
     """Return an event's details in one line; digests and long lists are shortened, JSON has them whole."""
     shown = []
     for name, value in flat(details):
-        text = str(value)
-        if text and value is not None:
-            shown.append(f"{words(name)} {text if len(text) <= LONGEST_DETAIL else text[:LONGEST_DETAIL] + '…'}")
+        if value is not None and str(value):
+            shown.append(f"{words(name)} {shortened(str(value))}")
     return ", ".join(shown)
+
+
+def shortened(text: str) -> str:
+    """Return a digest's or UID's beginning, and a sentence's beginning only where it is very long."""
+    longest = LONGEST_SENTENCE if " " in text and "; " not in text else LONGEST_DIGEST
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def verify_audit(config: Path, as_json: bool) -> None:
