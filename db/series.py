@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Float, ForeignKey, Integer, String, Text, select
+from sqlalchemy import JSON, Float, ForeignKey, Integer, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db import audit
@@ -42,16 +42,21 @@ UNDER_WAY = JOURNEY[:-1]
 
 
 class Series(Base):
-    """One series that arrived; a series whose header names none has no `series_instance_uid`.
+    """One series that arrived, of one kind of object; a series whose header names none has no `series_instance_uid`.
+
+    Scanners export one SeriesInstanceUID as classic images, as one enhanced object and as raw data (Philips Ingenia
+    5.7.1 does): each kind stands for the whole acquisition, so each is a series of its own here.
 
     `revision` grows when an instance arrives after the work began, or a person asks for a new try. `partner_key` of a
     joined series names the series with which it is mapped.
     """
 
     __tablename__ = f"{PREFIX}series"
+    __table_args__ = (UniqueConstraint("series_instance_uid", "sop_class_uid"),)
 
     key: Mapped[str] = mapped_column(String(32), primary_key=True)
-    series_instance_uid: Mapped[str | None] = mapped_column(Text, unique=True)
+    series_instance_uid: Mapped[str | None] = mapped_column(Text)
+    sop_class_uid: Mapped[str] = mapped_column(Text, default="")
     study_instance_uid: Mapped[str | None] = mapped_column(Text, index=True)
     calling_ae: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16), index=True)
@@ -79,11 +84,14 @@ class Series(Base):
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in columns.items()}
 
 
-def create(session: Session, series_uid: str | None, study_uid: str | None, calling_ae: str) -> Series:
+def create(
+    session: Session, series_uid: str | None, study_uid: str | None, calling_ae: str, sop_class_uid: str = ""
+) -> Series:
     """Add a series in state `received`."""
     series = Series(
         key=new_key("s"),
         series_instance_uid=series_uid,
+        sop_class_uid=sop_class_uid,
         study_instance_uid=study_uid,
         calling_ae=calling_ae,
         state=State.RECEIVED,
@@ -116,9 +124,10 @@ def get(session: Session, key: str) -> Series:
     return series
 
 
-def by_uid(session: Session, series_uid: str) -> Series | None:
-    """Return the series with that SeriesInstanceUID, or None."""
-    return session.scalars(select(Series).where(Series.series_instance_uid == series_uid)).one_or_none()
+def by_uid(session: Session, series_uid: str, sop_class_uid: str = "") -> Series | None:
+    """Return the series with that SeriesInstanceUID and kind of object, or None."""
+    query = select(Series).where(Series.series_instance_uid == series_uid, Series.sop_class_uid == sop_class_uid)
+    return session.scalars(query).one_or_none()
 
 
 def list_series(session: Session, state: str | None = None, limit: int | None = None) -> list[Series]:

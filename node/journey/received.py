@@ -159,8 +159,9 @@ def _read_header(services: Services, stored: StoredInstance) -> _Header:
 
 def _keep(session: Session, stored: StoredInstance, calling_ae: str, header: _Header) -> Receipt:
     identity = header.identity
-    known = series.by_uid(session, identity.series_instance_uid) if identity.series_instance_uid else None
-    owner = known or series.create(session, identity.series_instance_uid, identity.study_instance_uid, calling_ae)
+    series_uid, kind = identity.series_instance_uid, stored.SOPClassUID
+    known = series.by_uid(session, series_uid, kind) if series_uid else None
+    owner = known or series.create(session, series_uid, identity.study_instance_uid, calling_ae, kind)
     _add_row(session, stored, calling_ae, owner.key, Standing.KEPT, header)
     owner.n_instances += 1
     owner.last_received_at = now()

@@ -75,6 +75,7 @@ def _create_series() -> None:
         "lodestone_series",
         sa.Column("key", sa.String(length=32), nullable=False),
         sa.Column("series_instance_uid", sa.Text(), nullable=True),
+        sa.Column("sop_class_uid", sa.Text(), nullable=False),
         sa.Column("study_instance_uid", sa.Text(), nullable=True),
         sa.Column("calling_ae", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -99,7 +100,11 @@ def _create_series() -> None:
             ["partner_key"], ["lodestone_series.key"], name=op.f("fk_lodestone_series_partner_key")
         ),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_lodestone_series")),
-        sa.UniqueConstraint("series_instance_uid", name=op.f("uq_lodestone_series_series_instance_uid")),
+        sa.UniqueConstraint(
+            "series_instance_uid",
+            "sop_class_uid",
+            name=op.f("uq_lodestone_series_series_instance_uid_sop_class_uid"),
+        ),
     )
     op.create_index(op.f("ix_lodestone_series_partner_key"), "lodestone_series", ["partner_key"], unique=False)
     op.create_index(op.f("ix_lodestone_series_state"), "lodestone_series", ["state"], unique=False)
