@@ -17,8 +17,8 @@ from dicom_io.write.scanner import Examination, scanner_series
 from node.inbox import StoredInstance
 from node.services import Services
 
-ECHO_TIMES_S = (0.006, 0.012, 0.018)
-SHAPE = (20, 32, 32)
+ECHO_TIMES_S = (0.006, 0.018)
+SHAPE = (16, 32, 32)
 B0_TESLA = 3.0
 # 2π · 42.577 MHz/T · 3 T · 1e-6 [rad/s per ppm]
 RADIANS_PER_S_AND_PPM = 2 * np.pi * 42.577478518 * B0_TESLA
@@ -38,7 +38,7 @@ def geometry(shape: tuple[int, int, int] = SHAPE) -> Geometry:
     return Geometry(
         row_direction=(1.0, 0.0, 0.0),
         column_direction=(0.0, 1.0, 0.0),
-        first_position=(-32.0, -32.0, -20.0),
+        first_position=(-32.0, -32.0, -16.0),
         slice_step=(0.0, 0.0, 2.0),
         pixel_spacing=(2.0, 2.0),
         shape=shape,
@@ -51,7 +51,7 @@ def scan(seed: int = 0) -> Scan:
     chance = np.random.default_rng(seed)
     z, y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij")
     radius = np.sqrt(x**2 + y**2 + z**2) + 1e-6
-    ball = radius < 9.0
+    ball = radius < 7.5
     outside = 0.1 / 3 * (3.0 / radius) ** 3 * (3 * (z / radius) ** 2 - 1)
     field_ppm = np.where(radius < 3.0, 0.0, outside)
     times = np.array(ECHO_TIMES_S)[:, None, None, None]
@@ -62,7 +62,7 @@ def scan(seed: int = 0) -> Scan:
 
 
 def instances(seed: str = "test", taken: Scan | None = None) -> list[Dataset]:
-    """Return the scan as one series of MR images: 3 echoes × 20 slices × magnitude and phase."""
+    """Return the scan as one series of MR images: 2 echoes × 16 slices × magnitude and phase."""
     taken = taken or scan()
     made = scanner_series(taken.magnitude, taken.phase, ECHO_TIMES_S, taken.geometry, B0_TESLA, Examination(seed=seed))
     # The images share their common elements; a test that changes one image must not change all.

@@ -43,11 +43,11 @@ def test_without_declared_counts_a_full_grid_waits_for_the_association_to_settle
 
 
 def test_only_the_quiet_time_ends_the_wait_for_a_missing_slice() -> None:
-    frames = [frame for frame in frames_of(instances()) if not (frame.position[2] > 17 and frame.echo_time_ms > 17)]
+    frames = [frame for frame in frames_of(instances()) if not (frame.position[2] > 13 and frame.echo_time_ms > 17)]
     assert verdict(frames, SETTLED) is Verdict.WAIT
     decision = decide(assess(frames), QUIET, settle_s=3.0, quiet_time_s=60.0)
     assert decision.verdict is Verdict.BEGIN
-    assert decision.sentence == "incomplete: echo 3 lacks slice 20"
+    assert decision.sentence == "incomplete: echo 2 lacks slice 16"
 
 
 def test_half_an_acquisition_waits_for_its_other_half() -> None:
@@ -78,7 +78,7 @@ def test_halves_with_different_echoes_or_slices_do_not_belong_together(lost: str
     if lost == "an echo":
         phase = [frame for frame in phase if frame.echo_time_ms < 17]
     else:
-        phase = [frame for frame in phase if frame.position[2] < 17]
+        phase = [frame for frame in phase if frame.position[2] < 13]
     assert not belong_together(magnitude, phase)
 
 

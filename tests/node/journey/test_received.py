@@ -99,7 +99,7 @@ def test_a_complete_series_is_enqueued_once_and_in_the_same_transaction(services
     for _ in range(3):
         received.step(key, services)
     held = known(services)[key]
-    assert held.completeness == "complete by count: 3 echoes × 20 slices × magnitude and phase"
+    assert held.completeness == "complete by count: 2 echoes × 16 slices × magnitude and phase"
     assert held.workflow_id == f"map-{key}-r1"
     assert services.jobs.status(held.workflow_id) == "ENQUEUED"
     with services.database.read() as session:
@@ -124,7 +124,7 @@ def test_a_series_that_lacks_a_slice_waits_and_says_so_until_the_quiet_time_is_o
     receipts = receive(services, scans.instances()[:-1])
     key = receipts[0].series_key
     received.step(key, services)
-    assert known(services)[key].completeness == "incomplete: echo 3 phase lacks slice 20"
+    assert known(services)[key].completeness == "incomplete: echo 2 phase lacks slice 16"
     assert known(services)[key].enqueued_at is None
     let_time_pass(services, 61)
     received.step(key, services)

@@ -1,0 +1,137 @@
+"""A scanner's series comes back to an archive as a map, a segmentation and a report, and the record knows all of it."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from db import provenance
+from db.series import State
+from node.app import build_services_from_file
+from node.archive import EmbeddedArchive
+from tests.node import scans
+from tests.node.running import (
+    all_series,
+    events_of,
+    listening,
+    record_of,
+    send_to_node,
+    wait_for_the_end,
+    working,
+)
+from tests.waiting import eventually, free_port
+
+pytestmark = pytest.mark.e2e
+
+WORDS = ["received", "assembled", "reconstructed", "mapped", "encoded", "delivered", "recorded"]
+
+
+@pytest.fixture
+def archive(tmp_path: Path):
+    """Run the small archive that results are sent to."""
+    running = EmbeddedArchive(tmp_path / "archive")
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def site(node_toml, archive):
+    """Return the settings and collaborators of a node whose listener runs."""
+    path = node_toml(port=free_port(), archive_port=archive.port)
+    services = build_services_from_file(path)
+    with listening(services):
+        yield path, services
+    services.close()
+
+
+def objects_of(archive: EmbeddedArchive, modality: str) -> list[pydicom.Dataset]:
+    held = [pydicom.dcmread(archive.folder / entry["file"]) for entry in archive.objects()]
+    return [one for one in held if one.Modality == modality]
+
+
+def test_a_simulated_series_travels_the_seven_words(site, archive, tmp_path: Path) -> None:
+    node_toml, services = site
+    sent = scans.write(tmp_path / "scanner", scans.instances())
+    with working(node_toml):
+        send_to_node(services, sent)
+        ended = wait_for_the_end(services)
+    events = events_of(services, ended.key)
+    assert [event for event in events if event in {f"series.{word}" for word in WORDS}] == [
+        f"series.{word}" for word in WORDS
+    ]
+    maps, segmentations, reports = (objects_of(archive, modality) for modality in ("MR", "SEG", "SR"))
+    assert (len(maps), len(segmentations), len(reports)) == (scans.SHAPE[0], 1, 1)
+    source = pydicom.dcmread(sent[0])
+    assert {(one.PatientID, one.StudyInstanceUID) for one in maps + segmentations + reports} == {
+        (source.PatientID, source.StudyInstanceUID)
+    }
+    known = record_of(services, ended.key)
+    assert len(known["inputs"]) == len(sent)
+    assert known["seal"]["is_intact"]
+    assert known["peers"]["ARCHIVE"]["delivered"] == len(archive.objects())
+    assert set(known["steps"]) == set(WORDS[1:])
+
+
+def test_what_the_archive_holds_is_what_the_record_says(site, archive, tmp_path: Path) -> None:
+    node_toml, services = site
+    with working(node_toml):
+        send_to_node(services, scans.write(tmp_path / "scanner", scans.instances()))
+        ended = wait_for_the_end(services)
+    known = record_of(services, ended.key)
+    for output in known["outputs"]:
+        made = (services.outbox / output["path"]).read_bytes()
+        (entry,) = [one for one in archive.objects() if one["SOPInstanceUID"] == output["SOPInstanceUID"]]
+        arrived = pydicom.dcmread(archive.folder / entry["file"])
+        assert arrived == pydicom.dcmread(io.BytesIO(made))
+        with services.database.read() as session:
+            assert provenance.of_instance(session, output["SOPInstanceUID"])["run"] == known["run"]
+
+
+@pytest.mark.golden
+@pytest.mark.slow
+def test_a_philips_head_comes_back_slice_by_slice_where_it_was(site, archive, data_dir: Path) -> None:
+    node_toml, services = site
+    sent = sorted((data_dir / "philips_ingenia_571_2echo_gre" / "classic").glob("*.dcm"))
+    with working(node_toml):
+        send_to_node(services, sent)
+        ended = wait_for_the_end(services, within_s=300)
+    assert ended.completeness == "complete by count: 2 echoes × 53 slices × magnitude and phase"
+    positions = {
+        tuple(map(float, pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient)) for path in sent
+    }
+    maps = objects_of(archive, "MR")
+    returned = {tuple(map(float, one.ImagePositionPatient)) for one in maps}
+    assert len(maps) == len(positions) == 53
+    np.testing.assert_allclose(sorted(returned), sorted(positions), atol=1e-4)
+    assert len(objects_of(archive, "SEG")) == len(objects_of(archive, "SR")) == 1
+    assert {one.RescaleSlope for one in maps} == {1}
+    spread = np.std(np.stack([one.pixel_array for one in maps])[np.stack([one.pixel_array for one in maps]) != 0])
+    assert 5 < spread < 300
+
+
+def test_two_halves_in_two_series_are_mapped_once(site, archive, tmp_path: Path) -> None:
+    node_toml, services = site
+    magnitude, phase = scans.split(scans.instances())
+    with working(node_toml):
+        send_to_node(services, scans.write(tmp_path / "phase", phase))
+        send_to_node(services, scans.write(tmp_path / "magnitude", magnitude))
+        both = [State.JOINED, State.RECORDED]
+        eventually(lambda: sorted(one.state for one in all_series(services)) == both, 120, "the end of both halves")
+    assert len(objects_of(archive, "MR")) == scans.SHAPE[0]
+
+
+def test_a_magnitude_series_alone_is_refused_by_name_and_its_bytes_stay(node_toml, archive, tmp_path: Path) -> None:
+    path = node_toml(port=free_port(), archive_port=archive.port, quiet_time_s=1.0)
+    services = build_services_from_file(path)
+    magnitude, _ = scans.split(scans.instances())
+    with listening(services), working(path):
+        send_to_node(services, scans.write(tmp_path / "magnitude", magnitude))
+        ended = wait_for_the_end(services, State.REFUSED)
+    assert ended.refusal_class == "PhaseMissing"
+    assert events_of(services, ended.key)[-1] == "series.refused"
+    assert len(list(services.inbox.names())) == len(magnitude)
+    assert archive.objects() == []
+    services.close()
