@@ -109,7 +109,7 @@ def test_a_printed_recipe_is_a_recipe(tmp_path: Path, monkeypatch, capsys) -> No
         (("recipes", "defualt"), "did you mean 'default'"),
         (("step", "dipole_invertion"), "did you mean 'dipole_inversion'"),
         (("step", "dipole_inversion", "--method", "tkdd"), "did you mean 'tkd'"),
-        (("step", "dipole_inversion", "--set", "treshold=1"), "did you mean 'threshold'"),
+        (("step", "dipole_inversion", "--method", "tkd", "--set", "treshold=1"), "did you mean 'threshold'"),
         (("step", "dipole_inversion", "--method", "tkd"), "--local-field --mask"),
     ],
 )

@@ -1,0 +1,80 @@
+"""The demonstration never removes what is not its own, and its parts do what the whole one shows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.base import now
+from db.series import JOURNEY, State
+from db.series import Series as Row
+from db.session import Database
+from node import demo
+from node.errors import InvalidSettings
+from node.nifti import read_volume
+from pipeline.simulation.scanner import SMALL
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+
+    with pytest.raises(InvalidSettings, match="--out"):
+        demo.prepare(tmp_path)
+
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_former_demonstration_makes_room_for_the_next(tmp_path: Path) -> None:
+    folders = demo.prepare(tmp_path / "demo")
+    (folders.scanner / "image-00001.dcm").write_text("old")
+
+    again = demo.prepare(tmp_path / "demo")
+
+    assert list(again.scanner.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "is_enqueued", "n_done"),
+    [
+        (State.RECEIVED, False, 0),
+        (State.RECEIVED, True, 1),
+        (State.ASSEMBLED, True, 2),
+        (State.RECORDED, True, 7),
+        (State.REFUSED, True, 0),
+    ],
+)
+def test_the_words_behind_a_series_follow_its_state(state: State, is_enqueued: bool, n_done: int) -> None:
+    series = Row(key="s-1", state=state, enqueued_at=now() if is_enqueued else None)
+
+    assert demo.words_done(series) == JOURNEY[:n_done]
+
+
+@pytest.mark.slow
+def test_a_small_head_travels_from_the_scanner_to_the_archive(tmp_path: Path) -> None:
+    folders = demo.prepare(tmp_path / "demo")
+    progress: list[float] = []
+    scan = demo.simulate(folders, progress.append, SMALL)
+    states = []
+
+    with (
+        demo.running_archive(folders) as archive,
+        demo.running_node(folders, archive.port, scan.simulated.label_names) as (settings, address),
+    ):
+        demo.send_scan(scan, address, progress.append)
+        database = Database(settings.database_url)
+        series = demo.follow(database, scan, lambda row: states.append(row.state))
+        story = demo.collect(database, settings, folders, archive, scan, series)
+        database.close()
+
+    assert series.state == State.RECORDED, series.sentence
+    assert len(scan.paths) == 2 * 3 * SMALL.shape[0]
+    assert progress[-1] == 1.0
+    assert story["deliveries"][demo.ARCHIVE_AE]["delivered"] == SMALL.shape[0] + 2
+    assert len(list(Path(story["results"]["susceptibility"]).iterdir())) == SMALL.shape[0]
+    assert Path(story["results"]["report"]).is_file()
+    assert Path(story["results"]["contact_sheet"]).is_file()
+    assert story["seal"]["is_intact"]
+    assert story["nuclei"]
+    assert story["coverage_percent"] > 80
+    labels = read_volume(folders.site / demo.LABEL_MAP)
+    np.testing.assert_array_equal(labels.values[0], scan.simulated.labels.numpy())
