@@ -51,13 +51,13 @@ def main() -> int:
 def _map(request: MappingRequest, messages: TextIO) -> MappingResult:
     device = choose_device(request.device)
     torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    artefact = read_artefact(Path(request.acquisition))
+    acquisition = acquisition_from_artefact(artefact.arrays, artefact.metadata, device)
+    artefact.arrays.clear()
     if device == "cpu":
         # CUDA reserves far more addresses than memory, so only a run on the processor can be limited this way.
         limit = int(request.memory_limit_gib * GIB)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    artefact = read_artefact(Path(request.acquisition))
-    acquisition = acquisition_from_artefact(artefact.arrays, artefact.metadata, device)
-    artefact.arrays.clear()
     clock = _Clock(messages)
     maps, quality = run(acquisition, parse_recipe(request.recipe_text), clock.note)
     arrays, metadata = maps_artefact(maps)
