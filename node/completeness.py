@@ -50,7 +50,7 @@ def decide(assessment: Completeness | None, arrival: Arrival, settle_s: float, q
     Parameters
     ----------
     assessment
-        What the headers say; None where no header of the series could be read as that of an MR image.
+        What the headers say; None where no header of the series is that of an image that could be mapped.
     arrival
         The series' clock.
     settle_s
@@ -110,7 +110,8 @@ def _rounded(numbers: Sequence[float] | None, decimals: int) -> tuple[float, ...
 
 def _counted(assessment: Completeness) -> str:
     parts = " and ".join(sorted(Part(part).value for part in assessment.parts))
-    return f"{assessment.n_echoes} echoes × {assessment.n_slices} slices × {parts}"
+    echoes = "1 echo" if assessment.n_echoes == 1 else f"{assessment.n_echoes} echoes"
+    return f"{echoes} × {assessment.n_slices} slices × {parts}"
 
 
 def _begin_if(condition: bool, sentence: str) -> Decision:

@@ -229,7 +229,9 @@ def _examine(session: Session, waiting: Series, limits: CompletenessSection) -> 
         (now() - waiting.last_received_at).total_seconds(),
         waiting.association_ended_at is not None and waiting.association_ended_at >= waiting.last_received_at,
     )
-    return decide(assess(frames) if frames else None, arrival, limits.settle_s, limits.quiet_time_s)
+    # Where every image is refused for itself (a spin echo, a field map), no further image can change that.
+    is_hopeless = all(frame.objections for frame in frames)
+    return decide(None if is_hopeless else assess(frames), arrival, limits.settle_s, limits.quiet_time_s)
 
 
 def _partner_of(session: Session, waiting: Series) -> Series | None:

@@ -131,6 +131,17 @@ def test_a_series_that_lacks_a_slice_waits_and_says_so_until_the_quiet_time_is_o
     assert known(services)[key].enqueued_at is not None
 
 
+def test_images_that_can_never_be_mapped_are_not_waited_for(services: Services) -> None:
+    magnitude, _ = scans.split(scans.instances())
+    for image in magnitude:
+        image.ScanningSequence = "SE"
+    key = receive(services, magnitude)[0].series_key
+    received.association_ended(services, "SCANNER", [key])
+    let_time_pass(services, 2)
+    received.step(key, services)
+    assert known(services)[key].enqueued_at is not None
+
+
 def test_magnitude_and_phase_series_are_joined_whichever_comes_first(services: Services) -> None:
     magnitude, phase = scans.split(scans.instances())
     (first, *_), (second, *_) = receive(services, phase), receive(services, magnitude)
