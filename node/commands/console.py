@@ -3,10 +3,12 @@
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 DONE, FAILED, USAGE, TRY_AGAIN = 0, 1, 2, 75
@@ -89,3 +91,15 @@ class StepDisplay:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: "1 file", "2 files"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def print_regions(regions: Sequence[Mapping[str, Any]]) -> None:
+    """Print the values of regions, given in ppb and ml."""
+    table = Table("region", "mean [ppb]", "SD [ppb]", "median [ppb]", "volume [ml]", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for region in regions:
+        # Adding zero turns a rounded -0.0 into 0.0.
+        values = (round(region[name], 1) + 0.0 for name in ("mean_ppb", "sd_ppb", "median_ppb"))
+        table.add_row(region["name"], *(f"{value:.1f}" for value in values), f"{region['volume_ml']:.2f}")
+    out.print(table)

@@ -12,7 +12,7 @@ from rich.text import Text
 import dicom_io.errors
 import pipeline.errors
 from dicom_io.read.reader import FoundAcquisition, find_acquisitions
-from node.commands.console import FAILED, StepDisplay, counted, err, out, print_json, words
+from node.commands.console import FAILED, StepDisplay, counted, err, out, print_json, print_regions, words
 from node.convert import choose_device
 from node.local_input import (
     LabelFiles,
@@ -149,17 +149,6 @@ def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> 
     if summary["regions"]:
         print_regions(summary["regions"])
     _print_files(summary["files"], folder)
-
-
-def print_regions(regions: list[dict[str, Any]]) -> None:
-    """Print the regions' values."""
-    table = Table("region", "mean [ppb]", "SD [ppb]", "median [ppb]", "volume [ml]", box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for region in regions:
-        values = (region["mean_ppb"], region["sd_ppb"], region["median_ppb"])
-        table.add_row(region["name"], *(f"{value + 0.0:.1f}" for value in values), f"{region['volume_ml']:.2f}")
-    out.print(table)
 
 
 def _print_files(files: list[dict[str, Any]], folder: Path) -> None:

@@ -19,7 +19,7 @@ import db.runs
 import db.series
 from db.series import Series
 from db.session import Database, migrate
-from node.commands.console import FAILED, err, out, print_json, words
+from node.commands.console import FAILED, err, out, print_json, print_regions, words
 from node.errors import UnknownSeries
 from node.settings import load_settings
 
@@ -62,7 +62,7 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
             row["calling_ae"],
             f"{row['rule']} → {row['recipe']}" if row["recipe"] else "",
             moment(row["changed_at"]),
-            row["sentence"] or under_way(row),
+            row["sentence"] or under_way(row) or (row["completeness"] if row["state"] == "received" else ""),
         )
     out.print(table)
 
@@ -131,12 +131,21 @@ def print_run(run: dict[str, Any]) -> None:
     rows.add_row("inputs", f"{len(run['inputs'])} instances, SHA-256 {run['input_digest']}")
     rows.add_row("software", ", ".join(f"{name} {version}" for name, version in flat(run["software"])))
     rows.add_row("device", run["device"])
-    for name, value in flat(run["quality"]):
-        rows.add_row(words(name), f"{value:.4g}" if isinstance(value, float) else str(value))
+    for name, value in run["quality"].get("figures", {}).items():
+        rows.add_row(words(name), f"{value:.4g}")
+    for warning in run["quality"].get("warnings", ()):
+        rows.add_row(Text("warning", style="yellow"), warning)
     if run["seal"]:
         intact = "intact" if run["seal"]["is_intact"] else "BROKEN"
         rows.add_row("seal", f"{run['seal']['sha256']} ({intact})")
     out.print(rows)
+    if run["regions"]:
+        print_regions([in_ppb(region) for region in run["regions"]])
+
+
+def in_ppb(region: dict[str, Any]) -> dict[str, Any]:
+    """Return a region's values [ppm], as the record keeps them, in ppb."""
+    return {**region, **{f"{name}_ppb": 1000.0 * region[name] for name in ("mean", "sd", "median")}}
 
 
 def print_audit(config: Path, text: str | None, limit: int | None, as_json: bool) -> None:
@@ -183,7 +192,7 @@ def details_of(details: dict[str, Any]) -> str:
 
 def shortened(text: str) -> str:
     """Return a digest's or UID's beginning, and a sentence's beginning only where it is very long."""
-    longest = LONGEST_SENTENCE if " " in text and "; " not in text else LONGEST_DIGEST
+    longest = LONGEST_SENTENCE if " " in text else LONGEST_DIGEST
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
@@ -227,8 +236,13 @@ def flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         if isinstance(inner, dict):
             leaves += flat(inner, path)
         else:
-            leaves.append((path, "; ".join(map(str, inner)) if isinstance(inner, list) else inner))
+            leaves.append((path, listed(inner) if isinstance(inner, list) else inner))
     return leaves
+
+
+def listed(values: list[Any]) -> str:
+    """Return a short list whole, and of a long one the first entry and how many there are."""
+    return "; ".join(map(str, values)) if len(values) <= 3 else f"{len(values)} from {shortened(str(values[0]))}"
 
 
 def styled_state(state: str) -> Text:
