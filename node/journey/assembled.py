@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydicom import Dataset
 from sqlalchemy.orm import Session
 
 from db import artefacts, audit, instances, runs, series
@@ -15,7 +14,7 @@ from dicom_io.read.headers import FrameHeader
 from dicom_io.read.reader import read_echo_series
 from node.convert import acquisition_artefact
 from node.recipe_files import read_recipe
-from node.routing import Values, choose_rule
+from node.routing import Values, ValuesOf, choose_rule
 from node.services import Services
 from node.software import software
 
@@ -83,14 +82,14 @@ def input_digest(digests: Sequence[str]) -> str:
     return audit.digest(sorted(digests))
 
 
-class _attributes:  # noqa: N801  called like a function
-    """Looks attributes up in the headers of a series: echo times in all frames, anything else in the first object."""
+def _attributes(paths: Sequence[Path], rows: Sequence[Instance]) -> ValuesOf:
+    """Return the function that looks attributes up: echo times in all frames, anything else in the first object."""
+    header = read_header(paths[0])
+    frames = [FrameHeader.from_json(frame) for row in rows for frame in row.frames or []]
 
-    def __init__(self, paths: Sequence[Path], rows: Sequence[Instance]) -> None:
-        self._header: Dataset = read_header(paths[0])
-        self._frames = [FrameHeader.from_json(frame) for row in rows for frame in row.frames or []]
+    def values_of(keyword: str) -> Values:
+        if keyword == "EchoTime" and frames:
+            return sorted({frame.echo_time_ms for frame in frames if frame.echo_time_ms is not None})
+        return attribute_values(header, keyword)
 
-    def __call__(self, keyword: str) -> Values:
-        if keyword == "EchoTime" and self._frames:
-            return sorted({frame.echo_time_ms for frame in self._frames if frame.echo_time_ms is not None})
-        return attribute_values(self._header, keyword)
+    return values_of
