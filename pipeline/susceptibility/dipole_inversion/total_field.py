@@ -25,10 +25,14 @@ class RobustSettings:
     """Settings of the robust total-field inversion."""
 
     regularisation: float = setting(
-        1e-3, "ppm·mm", "weight of the total variation against the squared field error", minimum=0.0
+        3e-4, "ppm·mm", "weight of the total variation against the squared field error", minimum=0.0
     )
     outside_scale: float = setting(
-        10.0, "1", "how much larger sources outside the brain are expected to be", minimum=1.0, maximum=1000.0
+        10.0,
+        "1",
+        "how many times larger sources outside the brain may be taken in one step",
+        minimum=1.0,
+        maximum=1000.0,
     )
     smoothing: float = setting(
         1e-3, "ppm/mm", "gradients below this are treated as noise by the total variation", minimum=1e-6
@@ -36,8 +40,9 @@ class RobustSettings:
     edge_fraction: float = setting(
         0.2, "1", "share of the strongest magnitude gradients that are not penalised", minimum=0.0, maximum=0.9
     )
-    coarse_rounds: int = setting(3, "1", "reweightings on the grid of half resolution", minimum=0, maximum=100)
-    coarse_iterations: int = setting(40, "1", "conjugate gradient steps per reweighting there", minimum=1, maximum=1000)
+    levels: int = setting(3, "1", "grids: the full one, and coarser ones that give its start", minimum=1, maximum=4)
+    coarse_rounds: int = setting(5, "1", "reweightings on each coarser grid", minimum=1, maximum=100)
+    coarse_iterations: int = setting(60, "1", "conjugate gradient steps per reweighting there", minimum=1, maximum=1000)
     rounds: int = setting(4, "1", "reweightings on the full grid", minimum=1, maximum=100)
     iterations: int = setting(20, "1", "conjugate gradient steps per reweighting", minimum=1, maximum=1000)
     margin: int = setting(16, "voxel", "least padding around the mask", minimum=4, maximum=128)
@@ -51,7 +56,7 @@ class _Problem:
     window: tuple[slice, slice, slice]
     dipole: Dipole
     inside: Tensor
-    scale: Tensor
+    visibility: Tensor
     field: Tensor
     weight: Tensor
     smooth: Tensor
@@ -108,23 +113,33 @@ def invert_total_field(
     for name, volume in (("total field", total_field), ("field noise", field_noise)):
         if volume.shape != mask.shape:
             raise UnusableInput(f"The {name} has shape {tuple(volume.shape)} but the mask {tuple(mask.shape)}.")
-    frame = frame_around(mask, grid, settings.margin, multiple=4)
+    frame = frame_around(mask, grid, settings.margin, multiple=2**settings.levels)
     fine = _fine_problem(frame, total_field, mask, magnitude, field_noise, settings)
-    n_coarse, n_fine = settings.coarse_rounds * settings.coarse_iterations, settings.rounds * settings.iterations
-    # A coarse step costs an eighth of a fine one.
-    share = n_coarse / 8 / (n_coarse / 8 + n_fine)
-    solution = torch.zeros_like(fine.field)
-    if n_coarse:
-        coarse = _halved(fine)
-        start = torch.zeros_like(coarse.field)
-        told = _scaled(on_iteration, 0.0, share)
-        start = _reweighted_rounds(coarse, start, settings.coarse_rounds, settings.coarse_iterations, told)
-        solution = _doubled(start, coarse, fine)
-    told = _scaled(on_iteration, share, 1.0)
-    solution = _reweighted_rounds(fine, solution, settings.rounds, settings.iterations, told)
+    levels = [fine]
+    while len(levels) < settings.levels:
+        levels.append(_halved(levels[-1]))
+    solution = _from_coarse_to_fine(levels, settings, on_iteration)
     brain = torch.where(fine.inside, solution, 0.0)
     local_field = fine.dipole(brain)
     return frame.restore(brain) * mask, frame.restore(local_field) * mask
+
+
+def _from_coarse_to_fine(levels: list[_Problem], settings: RobustSettings, told: OnIteration | None) -> Tensor:
+    """Solve on every grid, the coarsest first; each solution is the start of the next."""
+    solution = torch.zeros_like(levels[-1].field)
+    # A step on a grid of half resolution costs an eighth.
+    coarse = settings.coarse_rounds * settings.coarse_iterations
+    costs = [settings.rounds * settings.iterations] + [coarse / 8**depth for depth in range(1, len(levels))]
+    done = 0.0
+    for depth in reversed(range(len(levels))):
+        rounds = settings.coarse_rounds if depth else settings.rounds
+        iterations = settings.coarse_iterations if depth else settings.iterations
+        share = costs[depth] / sum(costs)
+        if depth + 1 < len(levels):
+            solution = _doubled(solution, levels[depth + 1], levels[depth])
+        solution = _reweighted_rounds(levels[depth], solution, rounds, iterations, _scaled(told, done, done + share))
+        done += share
+    return solution
 
 
 def _fine_problem(
@@ -135,16 +150,16 @@ def _fine_problem(
     weight = torch.where(mask, reference / noise.clamp_min(reference / _LARGEST_WEIGHT), 0.0)
     centred = torch.where(mask, field - field[mask].median(), 0.0)
     image = magnitude.square().sum(0).sqrt() if magnitude.dim() == 4 else magnitude
-    dipole = Dipole.on(frame.grid, field)
+    dipole, framed_weight = Dipole.on(frame.grid, field), frame.embed(weight)
     smooth = _smooth_places(image[frame.inner], mask[frame.inner], frame.grid, settings.edge_fraction)
     return _Problem(
         frame.grid,
         frame.window,
         dipole,
         inside,
-        torch.where(inside, 1.0, settings.outside_scale),
+        _visibility(dipole, inside, framed_weight, settings.outside_scale),
         frame.embed(centred),
-        frame.embed(weight),
+        framed_weight,
         smooth,
         settings,
     )
@@ -171,17 +186,31 @@ def _halved(fine: _Problem) -> _Problem:
     smooth = torch.zeros_like(fine.inside)
     smooth[fine.window] = fine.smooth
     everything = (slice(0, z), slice(0, y), slice(0, x))
+    dipole, weight = Dipole.on(grid, field), torch.where(full, mean_square.sqrt(), 0.0)
     return _Problem(
         grid,
         everything,
-        Dipole.on(grid, field),
+        dipole,
         inside,
-        torch.where(inside, 1.0, fine.settings.outside_scale),
+        _visibility(dipole, inside, weight, fine.settings.outside_scale),
         field,
-        torch.where(full, mean_square.sqrt(), 0.0),
+        weight,
         (_pooled(smooth.to(field.dtype)) > 0.5) & inside,
         fine.settings,
     )
+
+
+def _visibility(dipole: Dipole, inside: Tensor, weight: Tensor, outside_scale: float) -> Tensor:
+    """Return Σ W² d², the diagonal of the data term: how strongly the data see a source in each voxel.
+
+    Outside it falls with the sixth power of the distance; its floor is what limits the sources there.
+    """
+    # The point response of the dipole, from its spectrum.
+    point = torch.zeros_like(weight)
+    point[0, 0, 0] = 1.0
+    response = torch.fft.rfftn(dipole(point).square_())
+    seen = torch.fft.irfftn(torch.fft.rfftn(weight.square()).mul_(response), s=dipole.shape)
+    return seen.clamp_min_(float(seen[inside].median()) / outside_scale**2)
 
 
 def _pooled(volume: Tensor) -> Tensor:
@@ -221,7 +250,8 @@ def _least_squares(
     told: Callable[[float], None] | None,
 ) -> Tensor:
     """Minimise the quadratic of one round by conjugate gradients in the scaled unknown."""
-    dipole, scale, window = problem.dipole, problem.scale, problem.window
+    dipole, window = problem.dipole, problem.window
+    scale = _scale(problem, penalty)
 
     def operator(scaled: Tensor) -> Tensor:
         source = scaled * scale
@@ -239,6 +269,17 @@ def _least_squares(
         on_iteration=None if told is None else (lambda step: told(step / iterations)),
     )
     return scaled * scale
+
+
+def _scale(problem: _Problem, penalty: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return one over the root of the quadratic's diagonal: in this unit all voxels are seen alike."""
+    diagonal = problem.visibility.clone()
+    window = diagonal[problem.window]
+    for axis, weight in enumerate(penalty):
+        size = window.shape[axis] - 1
+        window.narrow(axis, 0, size).add_(weight)
+        window.narrow(axis, 1, size).add_(weight)
+    return diagonal.rsqrt_()
 
 
 def _penalty_weights(problem: _Problem, solution: Tensor, first: bool) -> tuple[Tensor, Tensor, Tensor]:
