@@ -1,6 +1,6 @@
-"""Where voxels lie in the patient: one regular grid of parallel slices, in DICOM's patient coordinates (LPS, millimetres).
+"""Where voxels lie in the patient: one regular grid of parallel slices, in DICOM's patient coordinates (LPS) [mm].
 
-Arrays are always `(z, y, x)`: `z` counts slices along the normal, `y` counts rows, `x` counts columns (PS3.3 C.7.6.2.1.1).
+Arrays are always `(z, y, x)`: slices along the normal, rows, columns (PS3.3 C.7.6.2.1.1).
 """
 
 from dataclasses import dataclass

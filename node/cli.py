@@ -166,8 +166,13 @@ def step(
     method: Annotated[
         str | None, typer.Option("--method", "-m", help="How; the step's first method if left out.")
     ] = None,
+    named: Annotated[
+        list[str] | None, typer.Option("--in", metavar="NAME=FILE", help="An artefact's file; repeatable.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--input", "-i", help="Folder with QSM-CI's files.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("lodestone-out"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or the file of the step's map.")] = Path(
+        "lodestone-out"
+    ),
     phase: Annotated[list[Path] | None, typer.Option(help="[rad]; one 4-D file, or one per echo.")] = None,
     magnitude: Annotated[list[Path] | None, typer.Option(help="One 4-D file, or one per echo.")] = None,
     mask: Annotated[Path | None, typer.Option(help="0 or 1.")] = None,
@@ -194,12 +199,12 @@ def step(
 
     Fields and susceptibility are in ppm, phase in rad, times in s.
 
-    Example: `lodestone step dipole_inversion --method tkd --local-field lf.nii.gz --mask mask.nii.gz --out tkd`
+    Example: `lodestone step dipole_inversion --method tkd --in local_field=lf.nii --in mask=mask.nii --out chi.nii`
 
     Example: `lodestone step bfr --input qsm-ci/input --out qsm-ci/output`
     """
     from node.commands.step import run_step
-    from node.step_files import StepFiles
+    from node.step_files import StepFiles, named_files
 
     single = {
         "mask": mask,
@@ -210,7 +215,8 @@ def step(
         "susceptibility": susceptibility,
     }
     several = {"phase": phase, "magnitude": magnitude, "unwrapped_phase": unwrapped_phase}
-    files = {artefact: tuple(paths) for artefact, paths in several.items() if paths}
+    files = named_files(named or ())
+    files |= {artefact: tuple(paths) for artefact, paths in several.items() if paths}
     files |= {artefact: (path,) for artefact, path in single.items() if path}
     given = StepFiles(files, folder, tuple(echo_times_s or ()), b0_tesla, b0_direction, phase_scale)
     run_step(name, method, given, tuple(setting or ()), out, device, threads, as_json)

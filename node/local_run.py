@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipeline.regions.measurements import RegionMeasurement
 
 from db.audit import digest
 from dicom_io.series import SourceSeries
@@ -23,6 +22,7 @@ from node.software import software
 from pipeline.acquisition import Acquisition
 from pipeline.maps import Quality
 from pipeline.recipe import Recipe
+from pipeline.regions.measurements import RegionMeasurement
 from pipeline.run import run
 
 SUMMARY = "summary.json"

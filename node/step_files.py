@@ -19,6 +19,8 @@ from torch import Tensor
 from node.nifti import Volume, check_same_grid, grid_of, phase_in_radians, read_stack, write_volume
 from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
+from pipeline.method import nearest
+from pipeline.methods import STEPS
 
 QSM_CI_NAMES = {"total_field": "totalfield", "local_field": "localfield", "susceptibility": "chimap"}
 STAGES = {
@@ -36,6 +38,14 @@ UNITS = {
     "susceptibility": "ppm",
     "r2star": "1/s",
 }
+ARTEFACTS = tuple(
+    dict.fromkeys(
+        name
+        for methods in STEPS.values()
+        for method in methods.values()
+        for name in (*method.inputs, *method.optional_inputs)
+    )
+)
 PARAMETERS = "params.json"
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -116,12 +126,49 @@ def with_parameters(given: StepFiles) -> StepFiles:
         raise UnusableInput(f"{path} is no params.json with TE [s], B0 [T] and B0_dir: {error}.") from error
 
 
+def named_files(words: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """Read `NAME=FILE` words; one artefact may be named several times, once per echo.
+
+    Raises
+    ------
+    UnusableInput
+        A word holds no equals sign, or names no artefact; the sentence names the nearest right one.
+    """
+    files: dict[str, tuple[Path, ...]] = {}
+    own_names = {qsm_ci: own for own, qsm_ci in QSM_CI_NAMES.items()}
+    for word in words:
+        name, equals, path = word.partition("=")
+        artefact = own_names.get(name, name.replace("-", "_"))
+        if not (equals and path):
+            raise UnusableInput(f"{word!r} is no input; write --in NAME=FILE, for example --in mask=mask.nii.gz.")
+        if artefact not in ARTEFACTS:
+            raise UnusableInput(f"There is no artefact '{name}'; {nearest(artefact, ARTEFACTS)}")
+        files[artefact] = (*files.get(artefact, ()), Path(path))
+    return files
+
+
+def is_file_name(out: Path) -> bool:
+    """Tell whether `--out` names one NIfTI file, not a folder."""
+    return out.name.endswith(SUFFIXES)
+
+
+def beside(out: Path, ending: str) -> Path:
+    """Return the file next to `out` that carries its name and another ending."""
+    return out.with_name(out.name.removesuffix(".gz").removesuffix(".nii") + ending)
+
+
 def write_artefacts(out: Path, artefacts: Mapping[str, Tensor], names: Iterable[str], affine: np.ndarray) -> list[Path]:
-    """Write the named artefacts as NIfTI files and return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    paths = []
+    """Write the named artefacts as NIfTI files and return their paths.
+
+    Where `out` is a file name, the first artefact, after which the step is named, goes there and the others beside it.
+    """
+    into_file = is_file_name(out)
+    (out.parent if into_file else out).mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
     for name in names:
         path = out / file_name(name)
+        if into_file:
+            path = beside(out, f"_{file_name(name)}") if paths else out
         unit = UNITS.get(name, "")
         write_volume(path, artefacts[name].detach().cpu().numpy(), affine, f"{name} [{unit}], Lodestone")
         paths.append(path)

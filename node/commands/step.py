@@ -15,7 +15,16 @@ from node.convert import choose_device
 from node.local_run import use_threads
 from node.nifti import sha256_of
 from node.software import software
-from node.step_files import STAGES, StepFiles, StepInput, parse_settings, read_step_input, write_artefacts
+from node.step_files import (
+    STAGES,
+    StepFiles,
+    StepInput,
+    beside,
+    is_file_name,
+    parse_settings,
+    read_step_input,
+    write_artefacts,
+)
 from pipeline.errors import UnknownMethod
 from pipeline.method import Method, StepContext, nearest, resolve_settings
 from pipeline.methods import STEPS
@@ -30,12 +39,12 @@ def run_step(
     method: str | None,
     given: StepFiles,
     settings: Sequence[str],
-    folder: Path,
+    target: Path,
     device: str,
     threads: int,
     as_json: bool,
 ) -> None:
-    """Run a step or stage, write what it makes into `folder`, and print what was written."""
+    """Run a step or stage, write what it makes to `target`, and print what was written."""
     chain = choose(name, method, settings)
     use_threads(threads)
     made = [artefact for _, way, _ in chain for artefact in way.outputs]
@@ -44,7 +53,7 @@ def run_step(
         started = time.perf_counter()
         loaded = read_step_input(given, needed, optional, choose_device(device))
         artefacts = run_chain(chain, loaded, display)
-    paths = write_artefacts(folder, artefacts, dict.fromkeys(made), loaded.affine)
+    paths = write_artefacts(target, artefacts, dict.fromkeys(made), loaded.affine)
     document = {
         "steps": [
             {"step": step, "method": way.name, "citation": way.citation, "settings": asdict(values)}
@@ -58,7 +67,8 @@ def run_step(
         "software": software(),
         "seconds": {**display.seconds, "total": round(time.perf_counter() - started, 3)},
     }
-    (folder / DOCUMENT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    record = beside(target, ".json") if is_file_name(target) else target / DOCUMENT
+    record.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     if as_json:
         print_json(document)
         return

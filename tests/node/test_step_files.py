@@ -10,7 +10,7 @@ import torch
 
 from node.commands.step import choose, inputs_of
 from node.nifti import read_volume, write_volume
-from node.step_files import StepFiles, file_name, parse_settings, read_step_input, write_artefacts
+from node.step_files import StepFiles, file_name, named_files, parse_settings, read_step_input, write_artefacts
 from pipeline.errors import InvalidRecipe, UnknownMethod, UnusableInput
 
 SHAPE = (5, 6, 7)
@@ -118,3 +118,26 @@ def test_a_stage_of_one_step_is_that_step() -> None:
     ((step, way, values),) = choose("dipole", "tkd", ["threshold=0.3"])
 
     assert (step, way.name, values.threshold) == ("dipole_inversion", "tkd", 0.3)
+
+
+def test_inputs_are_named_by_artefact_in_both_spellings_and_once_per_echo() -> None:
+    files = named_files(["phase=e1.nii", "phase=e2.nii", "total-field=f.nii", "localfield=l.nii"])
+
+    assert files["phase"] == (Path("e1.nii"), Path("e2.nii"))
+    assert files["total_field"] == (Path("f.nii"),)
+    assert files["local_field"] == (Path("l.nii"),)
+
+
+@pytest.mark.parametrize(("word", "hint"), [("localfeld=l.nii", "local_field"), ("mask", "--in NAME=FILE")])
+def test_a_misspelt_input_is_refused_with_the_right_spelling(word: str, hint: str) -> None:
+    with pytest.raises(UnusableInput, match=hint):
+        named_files([word])
+
+
+def test_an_output_that_is_a_file_name_takes_the_map_and_the_rest_lies_beside_it(tmp_path: Path) -> None:
+    artefacts = {"susceptibility": torch.ones(SHAPE), "local_field": torch.zeros(SHAPE)}
+
+    paths = write_artefacts(tmp_path / "chi.nii", artefacts, artefacts, np.eye(4))
+
+    assert [path.name for path in paths] == ["chi.nii", "chi_localfield.nii.gz"]
+    assert float(read_volume(paths[0]).values.mean()) == 1.0
