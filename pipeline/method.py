@@ -14,6 +14,8 @@ from torch import Tensor
 from pipeline.errors import InvalidRecipe, UnknownMethod
 from pipeline.grid import Grid
 
+_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+
 OnIteration = Callable[[float], None]
 """Called with the fraction done (0 to 1) of a long iteration; may raise to cancel the job."""
 
@@ -101,7 +103,7 @@ def _checked(value: Any, default: Any, metadata: Mapping[str, Any], subject: str
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        raise InvalidRecipe(f"{subject} must be a {type(default).__name__} like {default!r}; it is {value!r}.")
+        raise InvalidRecipe(f"{subject} must be {_KINDS[type(default)]}, like {default!r}; it is {value!r}.")
     lowest, highest, choices = metadata.get("minimum"), metadata.get("maximum"), metadata.get("choices")
     if choices is not None and value not in choices:
         raise InvalidRecipe(f"{subject} must be one of {', '.join(choices)}; it is {value!r}.")

@@ -32,7 +32,8 @@ def conjugate_gradient(
     n_iterations
         How many steps at most.
     tolerance
-        Stop where the residual's norm (in the preconditioner's metric) has fallen by this factor.
+        Stop where the residual's norm (in the preconditioner's metric) is below this; single precision cannot reach
+        less than about 1e-6 of the right side's norm, and steps beyond that diverge where the operator is singular.
     preconditioner
         Applies an approximate inverse; symmetric and positive definite.
     on_iteration
@@ -48,9 +49,8 @@ def conjugate_gradient(
     solution = start.clone()
     direction = residual.clone() if preconditioner is None else preconditioner(residual).clone()
     energy = _inner(residual, direction)
-    target = energy * tolerance**2
     for step in range(n_iterations):
-        if energy <= target or energy == 0.0:
+        if energy <= tolerance**2:
             break
         applied = operator(direction)
         curvature = _inner(direction, applied)

@@ -18,6 +18,9 @@ from pipeline.solvers.conjugate_gradient import conjugate_gradient
 _OUTLIER = 3.0
 _MAD_TO_SIGMA = 1.4826
 _LARGEST_WEIGHT = 3.0
+# Some sources have no field at all (a uniform one, for instance): without a ridge they collect rounding errors.
+_RIDGE = 1e-6
+_PRECISION = 1e-5
 
 
 @dataclass(frozen=True)
@@ -261,15 +264,18 @@ def _least_squares(
         source = scaled * scale
         result = dipole(dipole(source).mul_(precision))
         add_weighted_laplacian(result[window], source[window], penalty)
-        return result.mul_(scale)
+        return result.mul_(scale).add_(scaled, alpha=_RIDGE)
 
     start = solution / scale
-    residual = dipole(problem.field * precision).mul_(scale) - operator(start)
+    right_side = dipole(problem.field * precision).mul_(scale)
+    tolerance = _PRECISION * float(right_side.norm())
+    residual = right_side - operator(start)
     scaled = conjugate_gradient(
         operator,
         residual,
         start,
         n_iterations=iterations,
+        tolerance=tolerance,
         on_iteration=None if told is None else (lambda step: told(step / iterations)),
     )
     return scaled * scale
