@@ -9,7 +9,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def eventually(look: Callable[[], Found | None], within_s: float, what: str) -> Found:
+def eventually(look: Callable[[], Found | None], within_s: float, what: str, every_s: float = 0.1) -> Found:
     """Call `look` until it returns something true; fail with `what` after `within_s` seconds."""
     deadline = time.monotonic() + within_s
     pause = threading.Event()
@@ -19,7 +19,7 @@ def eventually(look: Callable[[], Found | None], within_s: float, what: str) -> 
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not happen within {within_s:g} s")
-        pause.wait(0.1)
+        pause.wait(every_s)
 
 
 def free_port() -> int:

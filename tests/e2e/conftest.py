@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage
+from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage, SegmentationStorage
 
 from tests.e2e.node_process import Node, serving, write_site
 from tests.e2e.orthanc import Orthanc, running_orthanc
@@ -35,6 +35,10 @@ class Site:
     def reports(self) -> list[pydicom.Dataset]:
         """Return the structured reports that the PACS holds."""
         return [self.dataset(one) for one in self.pacs.instances(Comprehensive3DSRStorage)]
+
+    def segmentations(self) -> list[pydicom.Dataset]:
+        """Return the segmentations that the PACS holds."""
+        return [self.dataset(one) for one in self.pacs.instances(SegmentationStorage)]
 
     def dataset(self, instance: str) -> pydicom.Dataset:
         """Return one object of the PACS."""
@@ -72,17 +76,12 @@ def philips(data_dir: Path) -> dict[str, list[Path]]:
     }
 
 
-@pytest.fixture
-def open_site(tmp_path: Path, program: Callable[[str], str]) -> Iterator[Callable[..., Site]]:
-    """Return the function that opens a site: Orthanc and a serving node that deliver to one another."""
-    with contextlib.ExitStack() as stack:
-
-        def opened(extra: dict[str, str] | None = None) -> Site:
-            pacs = stack.enter_context(running_orthanc(tmp_path / "pacs", program("Orthanc"), "ORTHANC"))
-            archive = f"ORTHANC@127.0.0.1:{pacs.dicom_port}"
-            node = write_site(tmp_path / "site", archive, ["SCANNER", "ORTHANC"], extra)
-            pacs.put_modality("LODESTONE", "LODESTONE", node.port)
-            stack.enter_context(serving(node))
-            return Site(node, pacs)
-
-        yield opened
+@contextlib.contextmanager
+def running_site(folder: Path, program: Callable[[str], str], extra: dict[str, str] | None = None) -> Iterator[Site]:
+    """Open a site: Orthanc and a serving node that deliver to one another; `extra` replaces text in node.toml."""
+    with running_orthanc(folder / "pacs", program("Orthanc"), "ORTHANC") as pacs:
+        archive = f"ORTHANC@127.0.0.1:{pacs.dicom_port}"
+        node = write_site(folder / "site", archive, ["SCANNER", "ORTHANC"], extra)
+        pacs.put_modality("LODESTONE", "LODESTONE", node.port)
+        with serving(node):
+            yield Site(node, pacs)

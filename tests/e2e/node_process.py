@@ -39,7 +39,7 @@ class Node:
             known = self.series()
             return known if len(known) >= n_series and all(one["state"] in FINAL for one in known) else None
 
-        return eventually(ended, within_s, f"the end of {n_series} series")
+        return eventually(ended, within_s, f"the end of {n_series} series", every_s=1.0)
 
 
 def lodestone(*words: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess:

@@ -1,16 +1,22 @@
 """What must not be mapped is refused with a sentence, stays on disk, and leaves nothing in the PACS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
 
-from tests.e2e.conftest import Site
+from tests.e2e.conftest import Site, running_site
 
 pytestmark = pytest.mark.e2e
 
 QUICK = {"quiet_time_s = 60": "quiet_time_s = 2"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, program: Callable[[str], str]) -> Iterator[Site]:
+    with running_site(tmp_path, program, QUICK) as opened:
+        yield opened
 
 
 def n_series(paths: list[Path]) -> int:
@@ -19,9 +25,8 @@ def n_series(paths: list[Path]) -> int:
 
 @pytest.mark.parametrize("folder", ["router_negatives", "direct_fieldmap_traps"])
 def test_everything_that_is_no_phase_series_is_refused_with_a_sentence(
-    folder: str, open_site: Callable[..., Site], data_dir: Path, program: Callable
+    folder: str, site: Site, data_dir: Path, program: Callable
 ) -> None:
-    site = open_site(QUICK)
     paths = [path for path in (data_dir / folder).rglob("*") if path.is_file() and is_dicom(path)]
 
     site.send_with_dcmtk(program("storescu"), paths)
@@ -37,9 +42,8 @@ def test_everything_that_is_no_phase_series_is_refused_with_a_sentence(
 
 
 def test_a_missing_slice_is_named_and_nothing_is_mapped(
-    open_site: Callable[..., Site], philips: dict[str, list[Path]], program: Callable
+    site: Site, philips: dict[str, list[Path]], program: Callable
 ) -> None:
-    site = open_site(QUICK)
     without = [path for path in philips["classic"] if not is_third_slice_phase_echo_2(path)]
     assert len(without) == len(philips["classic"]) - 1
 
