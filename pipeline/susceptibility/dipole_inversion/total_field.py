@@ -16,6 +16,7 @@ from pipeline.operators.padding import Frame, frame_around
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 
 _OUTLIER = 3.0
+_START_OUTLIER = 10.0
 _MAD_TO_SIGMA = 1.4826
 _LARGEST_WEIGHT = 3.0
 # Some sources have no field at all (a uniform one, for instance): without a ridge they collect rounding errors.
@@ -236,15 +237,16 @@ def _reweighted_rounds(
     problem: _Problem, solution: Tensor, rounds: int, iterations: int, told: Callable[[float], None] | None
 ) -> Tensor:
     """Solve weighted least squares again and again, with weights from the last solution."""
-    trust = torch.ones_like(problem.field)
     for number in range(rounds):
-        precision = (problem.weight * trust).square_()
-        penalty = _penalty_weights(problem, solution, first=number == 0 and not bool(solution.any()))
+        is_start = not bool(solution.any())
+        # Also before the first round of a grid, where the start explains little yet: a wrong voxel that is fitted once
+        # takes many rounds to be forgotten.
+        limit = _OUTLIER if number else _START_OUTLIER
+        precision = (problem.weight if is_start else problem.weight * _trust(problem, solution, limit)).square()
+        penalty = _penalty_weights(problem, solution, is_start)
         solution = _least_squares(
             problem, solution, precision, penalty, iterations, _scaled(told, number / rounds, (number + 1) / rounds)
         )
-        if number + 1 < rounds:
-            trust = _trust(problem, solution)
     return solution
 
 
@@ -310,11 +312,11 @@ def _penalty_weights(problem: _Problem, solution: Tensor, first: bool) -> tuple[
     return weights[0], weights[1], weights[2]
 
 
-def _trust(problem: _Problem, solution: Tensor) -> Tensor:
-    """Return factors below one for voxels whose weighted residual lies beyond three robust standard deviations."""
+def _trust(problem: _Problem, solution: Tensor, limit: float) -> Tensor:
+    """Return factors below one for voxels whose weighted residual lies beyond `limit` robust standard deviations."""
     residual = (problem.dipole(solution) - problem.field).mul_(problem.weight).abs_()
     spread = _MAD_TO_SIGMA * residual[problem.weight > 0].median()
-    return (_OUTLIER * spread / residual.clamp_min(1e-12)).clamp_max_(1.0)
+    return (limit * spread / residual.clamp_min(1e-12)).clamp_max_(1.0)
 
 
 def _scaled(told: OnIteration | None, start: float, end: float) -> OnIteration | None:
