@@ -34,7 +34,7 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
     Raises
     ------
     UnusableInput
-        Values are not finite or all zero, or there are too few slices.
+        Values are not finite or all zero, there are too few slices, or a given mask is on another grid.
     SingleEcho
         The recipe needs several echoes and one was given.
     OutOfMemory
@@ -50,8 +50,13 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
         artefacts = _run_steps(acquisition, recipe, on_progress or _ignore)
         maps = _collect(artefacts, recipe)
         quality = assess(maps, artefacts, acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla)
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory("The device has too little free memory for this series; try again later.") from error
+    except RuntimeError as error:
+        # PyTorch has no class of its own for the CPU's memory.
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise OutOfMemory("This machine has too little free memory for this series; try again later.") from error
     return maps, quality
 
 
@@ -61,13 +66,18 @@ def refuse_unusable(acquisition: Acquisition) -> None:
     Raises
     ------
     UnusableInput
-        Values are not finite or all zero, or there are too few slices.
+        Values are not finite or all zero, there are too few slices, or a given mask is on another grid.
     """
     for name, images in (("magnitude", acquisition.magnitude), ("phase", acquisition.phase)):
         if not bool(torch.isfinite(images).all()):
             raise UnusableInput(f"The {name} images hold values that are not finite; export the series again.")
         if not bool(images.any()):
             raise UnusableInput(f"The {name} images hold only zeros; check that the {name} was exported.")
+    if acquisition.mask is not None and tuple(acquisition.mask.shape) != acquisition.grid.shape:
+        raise UnusableInput(
+            f"The mask is {tuple(acquisition.mask.shape)} but the images are {acquisition.grid.shape}; "
+            "give a mask on the grid of the images."
+        )
     thinnest = min(acquisition.grid.shape)
     if thinnest < LEAST_SLICES:
         raise UnusableInput(

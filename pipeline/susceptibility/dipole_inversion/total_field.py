@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
-from pipeline.errors import UnusableInput
+from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import Dipole
@@ -126,9 +126,21 @@ def invert_total_field(
     while len(levels) < settings.levels:
         levels.append(_halved(levels[-1]))
     solution = _from_coarse_to_fine(levels, settings, on_iteration)
+    explained = fine.dipole(solution)
+    _refuse_divergence(fine, explained)
     brain = torch.where(fine.inside, solution, 0.0)
-    local_field, explained = fine.dipole(brain), fine.dipole(solution) + total_field[mask].median()
+    local_field, explained = fine.dipole(brain), explained + total_field[mask].median()
     return frame.restore(brain) * mask, frame.restore(local_field) * mask, frame.restore(explained) * mask
+
+
+def _refuse_divergence(problem: _Problem, explained: Tensor) -> None:
+    """Refuse a solution that explains the typical voxel's field worse than no source at all."""
+    inside = problem.inside
+    left = ((explained - problem.field) * problem.weight)[inside].abs().median()
+    before = (problem.field * problem.weight)[inside].abs().median()
+    # Written so that NaN is refused too.
+    if not bool(left <= before):
+        raise NotConverged("The inversion diverged: its map does not explain the field. Check the mask and the field.")
 
 
 def _from_coarse_to_fine(levels: list[_Problem], settings: RobustSettings, told: OnIteration | None) -> Tensor:
