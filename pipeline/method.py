@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from pipeline.errors import InvalidRecipe, UnknownMethod
+from pipeline.errors import InvalidRecipe, NotConverged, UnknownMethod
 from pipeline.grid import Grid
+from pipeline.input_check import checked_inputs, refuse_wrong_context
 
 _KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
 
@@ -22,12 +24,16 @@ OnIteration = Callable[[float], None]
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a method may know beside its arrays: the grid, the echo times [s], the field strength [T], a listener."""
+    """What a method may know beside its arrays: the grid, the echo times [s], the field strength [T], a listener.
+
+    `b0_directions` holds the unit vector of B0 along `(z, y, x)` for each of several head orientations on one grid.
+    """
 
     grid: Grid
     echo_times_s: tuple[float, ...] = ()
     b0_tesla: float | None = None
     on_iteration: OnIteration | None = None
+    b0_directions: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,10 @@ class NoSettings:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to do one step. `run(artefacts, context, settings)` returns the artefacts named in `outputs`."""
+    """One way to do one step. `run(artefacts, context, settings)` returns the artefacts named in `outputs`.
+
+    `memory_volumes` is the most memory that it takes beside its inputs, as a multiple of one float32 volume.
+    """
 
     name: str
     citation: str
@@ -48,6 +57,29 @@ class Method:
     optional_inputs: tuple[str, ...] = ()
     learned: bool = False
     devices: tuple[str, ...] = ("cpu", "cuda")
+    memory_volumes: float = 12.0
+
+    def apply(self, artefacts: Mapping[str, Tensor], context: StepContext, settings: Any) -> dict[str, Tensor]:
+        """Check the inputs, run the method on those that it takes, and check what it made.
+
+        Raises
+        ------
+        UnusableInput
+            An input is missing, has a wrong shape, holds values that are not finite, or the mask is empty.
+        NotConverged
+            The method made values that are not finite.
+        """
+        refuse_wrong_context(context.grid, context.echo_times_s, context.b0_tesla)
+        known = {name: artefacts[name] for name in (*self.inputs, *self.optional_inputs) if name in artefacts}
+        given = checked_inputs(self.inputs, known, context.grid, context.echo_times_s, f"method '{self.name}'")
+        made = self.run(given, context, settings)
+        for name, values in made.items():
+            if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+                raise NotConverged(
+                    f"Method '{self.name}' diverged: its {name.replace('_', ' ')} holds values that are not finite. "
+                    "Check the mask and the field, or choose stronger regularisation."
+                )
+        return made
 
 
 def setting(

@@ -18,13 +18,36 @@ def _by_name(*methods: Method) -> dict[str, Method]:
 
 
 STEPS: dict[str, dict[str, Method]] = {
-    "phase_offset_removal": _by_name(phase_offset_removal.MCPC_3D_S, phase_offset_removal.NONE),
-    "masking": _by_name(PHASE_QUALITY),
-    "phase_unwrapping": _by_name(ROMEO, LAPLACIAN),
-    "echo_combination": _by_name(WEIGHTED_LINEAR_FIT, WEIGHTED_AVERAGE),
-    "background_field_removal": _by_name(V_SHARP),
-    "dipole_inversion": _by_name(TOTAL_VARIATION, TKD),
-    "total_field_inversion": _by_name(ROBUST),
-    "referencing": _by_name(referencing.WHOLE_BRAIN, referencing.NONE),
-    "relaxometry": _by_name(LOG_LINEAR),
+    "phase_offset_removal": _by_name(
+        phase_offset_removal.MCPC_3D_S,
+        phase_offset_removal.NONE,
+    ),
+    "masking": _by_name(
+        PHASE_QUALITY,
+    ),
+    "phase_unwrapping": _by_name(
+        ROMEO,
+        LAPLACIAN,
+    ),
+    "echo_combination": _by_name(
+        WEIGHTED_LINEAR_FIT,
+        WEIGHTED_AVERAGE,
+    ),
+    "relaxometry": _by_name(
+        LOG_LINEAR,
+    ),
+    "background_field_removal": _by_name(
+        V_SHARP,
+    ),
+    "dipole_inversion": _by_name(
+        TOTAL_VARIATION,
+        TKD,
+    ),
+    "total_field_inversion": _by_name(
+        ROBUST,
+    ),
+    "referencing": _by_name(
+        referencing.WHOLE_BRAIN,
+        referencing.NONE,
+    ),
 }

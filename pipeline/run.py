@@ -99,10 +99,8 @@ def _run_steps(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress
         on_progress(step, 0.0)
         if not (step == "masking" and acquisition.mask is not None):
             method = recipe.method_of(step)
-            known = (*method.inputs, *method.optional_inputs)
-            given = {name: artefacts[name] for name in known if name in artefacts}
             listening = replace(context, on_iteration=_listener(on_progress, step))
-            artefacts.update(method.run(given, listening, recipe.settings_of(step)))
+            artefacts.update(method.apply(artefacts, listening, recipe.settings_of(step)))
         on_progress(step, 1.0)
     return artefacts
 

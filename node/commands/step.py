@@ -116,7 +116,6 @@ def run_chain(chain: Chain, loaded: StepInput, display: StepDisplay) -> dict[str
     for step, way, values in chain:
         display.update(step, 0.0)
         context = StepContext(loaded.grid, loaded.echo_times_s, loaded.b0_tesla, partial(display.update, step))
-        known = (*way.inputs, *way.optional_inputs)
-        artefacts.update(way.run({name: artefacts[name] for name in known if name in artefacts}, context, values))
+        artefacts.update(way.apply(artefacts, context, values))
         display.update(step, 1.0)
     return artefacts
