@@ -38,6 +38,14 @@ NODE_TOML = Path("node.toml")
 NODE, MAPS, RECORD = "Node", "Maps without a network", "Record"
 
 
+def _directions(numbers: list[float] | None) -> tuple[tuple[float, float, float], ...]:
+    """Return the numbers after `--b0-direction` in threes."""
+    values = tuple(numbers or ())
+    if len(values) % 3:
+        raise typer.BadParameter(f"--b0-direction takes three numbers x y z; {len(values)} were given")
+    return tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"lodestone {__version__}")
@@ -124,7 +132,7 @@ def process(
     ] = None,
     b0_tesla: Annotated[float | None, typer.Option(help="Field strength [T].")] = None,
     b0_direction: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="B0 along the voxel axes x y z; else from the affine.")
+        list[float] | None, typer.Option("--b0-direction", help="B0 along the voxel axes x y z; else from the affine.")
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask (NIfTI) that replaces the computed one.")] = None,
     phase_scale: Annotated[float | None, typer.Option(help="Radians per unit of the phase files.")] = None,
@@ -156,7 +164,11 @@ def process(
     if not (phase and magnitude):
         raise typer.BadParameter("NIfTI input needs both --phase and --magnitude")
     times = tuple(echo_times_s or ())
-    given = NiftiInput(tuple(phase), tuple(magnitude), times, b0_tesla, b0_direction, mask, phase_scale, invert_phase)
+    directions = _directions(b0_direction)
+    if len(directions) > 1:
+        raise typer.BadParameter("one head orientation can be mapped at a time; give --b0-direction once")
+    direction = directions[0] if directions else None
+    given = NiftiInput(tuple(phase), tuple(magnitude), times, b0_tesla, direction, mask, phase_scale, invert_phase)
     process_nifti(given, options)
 
 
@@ -188,8 +200,12 @@ def step(
     echo_times_s: Annotated[list[float] | None, typer.Option("--echo-times-s", help="Echo times [s].")] = None,
     b0_tesla: Annotated[float | None, typer.Option(help="Field strength [T].")] = None,
     b0_direction: Annotated[
-        tuple[float, float, float] | None, typer.Option(help="B0 along the voxel axes x y z; else from the affine.")
+        list[float] | None,
+        typer.Option(
+            "--b0-direction", help="B0 along the voxel axes x y z; else from the affine. Once per head orientation."
+        ),
     ] = None,
+    fields_in_hz: Annotated[bool, typer.Option("--fields-in-hz", help="Field files are in Hz, not in ppm.")] = False,
     phase_scale: Annotated[float | None, typer.Option(help="Radians per unit of the phase files.")] = None,
     device: Device = "auto",
     threads: Threads = 0,
@@ -197,9 +213,10 @@ def step(
 ) -> None:
     """Run one step alone on NIfTI files, with QSM-CI's artefact names and units.
 
-    Fields and susceptibility are in ppm, phase in rad, times in s.
+    Fields and susceptibility are in ppm, phase in rad, times in s. Files of coil images have axes x, y, z, echo, coil.
 
-    Example: `lodestone step dipole_inversion --method tkd --in local_field=lf.nii --in mask=mask.nii --out chi.nii`
+    Example: `lodestone step dipole_inversion --method tkd --set threshold=0.2 --in local_field=lf.nii mask=mask.nii
+    --out chi.nii`
 
     Example: `lodestone step bfr --input qsm-ci/input --out qsm-ci/output`
     """
@@ -218,7 +235,8 @@ def step(
     files = named_files(named or ())
     files |= {artefact: tuple(paths) for artefact, paths in several.items() if paths}
     files |= {artefact: (path,) for artefact, path in single.items() if path}
-    given = StepFiles(files, folder, tuple(echo_times_s or ()), b0_tesla, b0_direction, phase_scale)
+    directions, times = _directions(b0_direction), tuple(echo_times_s or ())
+    given = StepFiles(files, folder, times, b0_tesla, directions, phase_scale, fields_in_hz)
     run_step(name, method, given, tuple(setting or ()), out, device, threads, as_json)
 
 

@@ -41,13 +41,15 @@ class Volume:
         return int(self.values.shape[0])
 
 
-def read_volume(path: Path) -> Volume:
-    """Read a 3-D or 4-D NIfTI file as `(echo, z, y, x)`.
+def read_volume(path: Path, most_axes: int = 4) -> Volume:
+    """Read a 3-D or 4-D NIfTI file as `(echo, z, y, x)`; where five axes are allowed, echo by echo, coil by coil.
+
+    A file `(x, y, z, echo, coil)` becomes `(echo · coil, z, y, x)` with the coils of one echo together.
 
     Raises
     ------
     UnusableInput
-        The file cannot be read as NIfTI, or has fewer than three or more than four axes.
+        The file cannot be read as NIfTI, or has fewer than three axes or more than `most_axes`.
     NotFiniteValues
         A voxel is NaN or infinite; the sentence names the first.
     """
@@ -59,20 +61,22 @@ def read_volume(path: Path) -> Volume:
         raise UnusableInput(f"{path} cannot be read as NIfTI: {error}.") from error
     if stored.dtype.kind not in "iufb":
         raise UnusableInput(f"{path} holds values of type {stored.dtype}; real numbers are needed.")
+    if most_axes == 5 and stored.ndim == 5:
+        stored, values = (array.swapaxes(3, 4).reshape(*array.shape[:3], -1, order="F") for array in (stored, values))
     stored, values = _echo_zyx(path, stored), _echo_zyx(path, values)
     _check_finite(path, values)
     return Volume(path, values, stored, np.asarray(image.affine, dtype=float))
 
 
-def read_stack(paths: Sequence[Path]) -> list[Volume]:
-    """Read one 4-D file or one file per echo, all on the same grid.
+def read_stack(paths: Sequence[Path], most_axes: int = 4) -> list[Volume]:
+    """Read one file with all echoes or one file per echo, all on the same grid.
 
     Raises
     ------
     UnusableInput
         The files' shapes or affines differ; the sentence names both files.
     """
-    volumes = [read_volume(path) for path in paths]
+    volumes = [read_volume(path, most_axes) for path in paths]
     for volume in volumes[1:]:
         check_same_grid(volumes[0], volume)
     return volumes
@@ -106,13 +110,25 @@ def grid_of(volume: Volume, b0_direction_xyz: Sequence[float] | None = None) -> 
     axes = matrix / size_xyz
     if np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR_TOLERANCE:
         raise UnusableInput(f"The axes of {volume.path} are not perpendicular; resample it to a regular grid.")
-    direction = axes[2] if b0_direction_xyz is None else np.asarray(b0_direction_xyz, dtype=float)
+    direction = unit_zyx(axes[2] if b0_direction_xyz is None else b0_direction_xyz)
+    nz, ny, nx = volume.values.shape[1:]
+    return Grid((nz, ny, nx), (float(size_xyz[2]), float(size_xyz[1]), float(size_xyz[0])), direction)
+
+
+def unit_zyx(direction_xyz: Sequence[float]) -> tuple[float, float, float]:
+    """Return a direction in voxel axes as the unit vector `(z, y, x)`.
+
+    Raises
+    ------
+    UnusableInput
+        It has no length, or a part that is not finite.
+    """
+    direction = np.asarray(direction_xyz, dtype=float)
     length = float(np.linalg.norm(direction))
-    if not length > 0:
+    if not (math.isfinite(length) and length > 0):
         raise UnusableInput("The direction of B0 has no length; give three numbers such as 0 0 1.")
     x, y, z = (float(component) / length for component in direction)
-    nz, ny, nx = volume.values.shape[1:]
-    return Grid((nz, ny, nx), (float(size_xyz[2]), float(size_xyz[1]), float(size_xyz[0])), (z, y, x))
+    return z, y, x
 
 
 def phase_in_radians(volumes: Sequence[Volume], radians_per_unit: float | None = None) -> tuple[np.ndarray, str]:

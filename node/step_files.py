@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from node.nifti import Volume, check_same_grid, grid_of, phase_in_radians, read_stack, write_volume
+from node.nifti import ROUNDING, Volume, check_same_grid, grid_of, phase_in_radians, read_stack, unit_zyx, write_volume
 from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
+from pipeline.input_check import PER_COIL, PER_ECHO, PER_ORIENTATION
 from pipeline.method import nearest
 from pipeline.methods import STEPS
+from pipeline.units import hz_to_ppm
 
 QSM_CI_NAMES = {"total_field": "totalfield", "local_field": "localfield", "susceptibility": "chimap"}
 STAGES = {
@@ -28,16 +30,23 @@ STAGES = {
     "bfr": ("background_field_removal",),
     "dipole": ("dipole_inversion",),
 }
-PER_ECHO = frozenset({"phase", "magnitude", "unwrapped_phase"})
 UNITS = {
     "phase": "rad",
     "unwrapped_phase": "rad",
     "total_field": "ppm",
     "field_noise": "ppm",
     "local_field": "ppm",
+    "explained_field": "ppm",
     "susceptibility": "ppm",
+    "paramagnetic": "ppm",
+    "diamagnetic": "ppm",
     "r2star": "1/s",
+    "t2star": "s",
 }
+FIELDS = frozenset({"total_field", "field_noise", "local_field", "local_fields"})
+MASKS = frozenset({"mask", "region", "reliable_mask"})
+WITH_OPTION = PER_ECHO | {"mask", "quality", "total_field", "field_noise", "local_field", "susceptibility"}
+"""Artefacts that `lodestone step` has an option for; the others are given by `--in`."""
 ARTEFACTS = tuple(
     dict.fromkeys(
         name
@@ -52,14 +61,18 @@ SUFFIXES = (".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class StepFiles:
-    """Where a step's inputs are: files by artefact, else a folder with QSM-CI's names; and what files cannot say."""
+    """Where a step's inputs are: files by artefact, else a folder with QSM-CI's names; and what files cannot say.
+
+    `b0_directions` are in voxel axes x, y, z: none, one, or one per head orientation.
+    """
 
     files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     folder: Path | None = None
     echo_times_s: tuple[float, ...] = ()
     b0_tesla: float | None = None
-    b0_direction: tuple[float, float, float] | None = None
+    b0_directions: tuple[tuple[float, float, float], ...] = ()
     phase_scale: float | None = None
+    fields_in_hz: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class StepInput:
     grid: Grid
     echo_times_s: tuple[float, ...]
     b0_tesla: float | None
+    b0_directions: tuple[tuple[float, float, float], ...]
     affine: np.ndarray
     paths: dict[str, tuple[Path, ...]]
 
@@ -90,19 +104,26 @@ def read_step_input(given: StepFiles, needed: Sequence[str], optional: Sequence[
             f"The step needs {', '.join(missing)}: give {' '.join(option(name) for name in missing)}, or with --input "
             f"a folder that holds {', '.join(file_name(name) for name in missing)}."
         )
-    volumes = {name: read_stack(found) for name, found in paths.items() if found}
+    volumes = {name: read_stack(found, 5 if name in PER_COIL else 4) for name, found in paths.items() if found}
     reference = next(iter(volumes.values()))[0]
     for stack in volumes.values():
         check_same_grid(reference, stack[0])
     n_echoes = {sum(volume.n_echoes for volume in stack) for name, stack in volumes.items() if name in PER_ECHO}
+    if "magnitude" in volumes and not PER_ECHO & (volumes.keys() - {"magnitude"}):
+        # A magnitude alone, beside a field, may be one image for all echoes.
+        n_echoes -= {1}
     if len(n_echoes) > 1 or (given.echo_times_s and n_echoes and n_echoes != {len(given.echo_times_s)}):
         counts = ", ".join(str(count) for count in sorted(n_echoes))
         raise UnusableInput(f"Echoes disagree: {counts} volumes per file and {len(given.echo_times_s)} echo times.")
+    directions = tuple(unit_zyx(direction) for direction in given.b0_directions)
+    orientations = [sum(volume.n_echoes for volume in volumes[name]) for name in PER_ORIENTATION & volumes.keys()]
+    _refuse_wrong_directions(len(directions), orientations)
     return StepInput(
-        artefacts={name: _tensor(name, stack, given.phase_scale, device) for name, stack in volumes.items()},
-        grid=grid_of(reference, given.b0_direction),
+        artefacts={name: _tensor(name, stack, given, device) for name, stack in volumes.items()},
+        grid=grid_of(reference, given.b0_directions[0] if directions else None),
         echo_times_s=given.echo_times_s,
         b0_tesla=given.b0_tesla,
+        b0_directions=directions,
         affine=reference.affine,
         paths={name: found for name, found in paths.items() if found},
     )
@@ -120,7 +141,7 @@ def with_parameters(given: StepFiles) -> StepFiles:
             given,
             echo_times_s=given.echo_times_s or tuple(float(time) for time in content.get("TE", ())),
             b0_tesla=given.b0_tesla or float(content["B0"]),
-            b0_direction=given.b0_direction or (_three(direction) if direction is not None else None),
+            b0_directions=given.b0_directions or ((_three(direction),) if direction is not None else ()),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnusableInput(f"{path} is no params.json with TE [s], B0 [T] and B0_dir: {error}.") from error
@@ -182,7 +203,7 @@ def file_name(artefact: str) -> str:
 
 def option(artefact: str) -> str:
     """Return the command-line option that names an artefact's file."""
-    return f"--{artefact.replace('_', '-')}"
+    return f"--{artefact.replace('_', '-')}" if artefact in WITH_OPTION else f"--in {artefact}=FILE"
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -214,14 +235,49 @@ def _paths(given: StepFiles, artefact: str) -> tuple[Path, ...]:
     return tuple(path for path in candidates if path.is_file())[:1]
 
 
-def _tensor(name: str, stack: Sequence[Volume], phase_scale: float | None, device: str) -> Tensor:
+def _refuse_wrong_directions(n_directions: int, orientations: Sequence[int]) -> None:
+    if orientations and orientations[0] != n_directions:
+        raise UnusableInput(
+            f"There are {orientations[0]} head orientations and {n_directions} directions of B0; give --b0-direction "
+            "X Y Z once for each orientation."
+        )
+    if not orientations and n_directions > 1:
+        raise UnusableInput(f"The step knows one direction of B0; {n_directions} were given.")
+
+
+def _tensor(name: str, stack: Sequence[Volume], given: StepFiles, device: str) -> Tensor:
     values = np.concatenate([volume.values for volume in stack])
-    if name == "phase" and (phase_scale is not None or np.abs(values).max() > math.pi * 1.001):
-        values = phase_in_radians(stack, phase_scale)[0]
-    if name not in PER_ECHO:
-        values = values[0]
-    array = values > 0.5 if name == "mask" else values
+    if name in ("phase", "coil_phase") and (
+        given.phase_scale is not None or np.abs(values).max() > math.pi * (1 + ROUNDING)
+    ):
+        values = phase_in_radians(stack, given.phase_scale)[0]
+    if name in FIELDS and given.fields_in_hz:
+        if given.b0_tesla is None:
+            raise UnusableInput("Fields in Hz need the field strength; give --b0-tesla.")
+        values = values * np.float32(hz_to_ppm(1.0, given.b0_tesla))
+    if name in PER_COIL:
+        values = _by_coil(name, values, len(given.echo_times_s))
+    elif name not in PER_ECHO | PER_ORIENTATION:
+        values = _only_volume(name, values)
+    array = values > 0.5 if name in MASKS else values
     return torch.tensor(np.ascontiguousarray(array), device=device)
+
+
+def _by_coil(name: str, values: np.ndarray, n_echoes: int) -> np.ndarray:
+    """Return `(echo, coil, z, y, x)`; the volumes come echo by echo."""
+    if not n_echoes or len(values) % n_echoes:
+        raise UnusableInput(
+            f"'{name}' holds {len(values)} volumes, which {n_echoes} echo times do not divide; give --echo-times-s and "
+            "one file (x, y, z, echo, coil) or one file (x, y, z, coil) per echo."
+        )
+    return values.reshape(n_echoes, -1, *values.shape[1:])
+
+
+def _only_volume(name: str, values: np.ndarray) -> np.ndarray:
+    if len(values) > 1:
+        raise UnusableInput(f"'{name}' holds {len(values)} volumes; give one (x, y, z).")
+    only: np.ndarray = values[0]
+    return only
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

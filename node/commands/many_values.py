@@ -6,8 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-NUMBERS = frozenset({"--echo-times-s"})
-FILES = frozenset({"--phase", "--magnitude", "--unwrapped-phase"})
+NUMBERS = frozenset({"--echo-times-s", "--b0-direction"})
+FILES = frozenset({"--phase", "--magnitude", "--unwrapped-phase", "--in"})
 _NUMBER = re.compile(r"[0-9.,eE+-]+")
 
 

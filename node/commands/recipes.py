@@ -27,23 +27,25 @@ def list_methods(step: str | None, as_json: bool) -> None:
         raise UnknownMethod(f"There is no step '{step}'; {nearest(step, STEPS)}")
     chosen = {step: STEPS[step]} if step else STEPS
     if as_json:
-        print_json({name: [described(method) for method in table.values()] for name, table in chosen.items()})
+        print_json([described(name, method) for name, table in chosen.items() for method in table.values()])
         return
     if step is None:
-        table = Table("step", "method", "source", box=None, pad_edge=False)
+        table = Table("step", "method", "device", "source", box=None, pad_edge=False)
         for name, ways in chosen.items():
             for index, method in enumerate(ways.values()):
-                table.add_row(name if index == 0 else "", method.name, method.citation)
+                step_name = name if index == 0 else ""
+                table.add_row(step_name, method.name, ", ".join(method.devices), method.citation)
         out.print(table)
         err.print("\n`lodestone methods STEP` shows inputs, outputs and settings.", style="dim")
         return
     for method in chosen[step].values():
-        print_method(method)
+        print_method(step, method)
 
 
-def described(method: Method) -> dict[str, Any]:
+def described(step: str, method: Method) -> dict[str, Any]:
     """Return a method's facts as plain values."""
     return {
+        "step": step,
         "name": method.name,
         "citation": method.citation,
         "inputs": method.inputs,
@@ -51,32 +53,45 @@ def described(method: Method) -> dict[str, Any]:
         "outputs": method.outputs,
         "learned": method.learned,
         "devices": method.devices,
-        "settings": [
+        "memory_volumes": method.memory_volumes,
+        "parameters": [
             {
                 "name": item.name,
                 "default": item.default,
-                "unit": item.metadata.get("unit", ""),
-                "help": item.metadata.get("help", ""),
+                **{key: item.metadata.get(key) for key in ("unit", "help", "minimum", "maximum", "choices")},
             }
             for item in fields(method.settings)
         ],
     }
 
 
-def print_method(method: Method) -> None:
+def print_method(step: str, method: Method) -> None:
     """Print one method with its settings."""
-    known = described(method)
+    known = described(step, method)
     out.print(method.name, style="bold")
     out.print(f"  source   {method.citation}", soft_wrap=True)
     optional = f" [{', '.join(method.optional_inputs)}]" if method.optional_inputs else ""
     out.print(f"  takes    {', '.join(method.inputs)}{optional}", markup=False)
     out.print(f"  makes    {', '.join(method.outputs)}")
-    if known["settings"]:
-        table = Table("  setting", "default", "unit", "", box=None, pad_edge=False)
-        for item in known["settings"]:
-            table.add_row(f"  {item['name']}", str(item["default"]), item["unit"], item["help"])
+    out.print(
+        f"  runs on  {', '.join(method.devices)}; memory up to {method.memory_volumes:g} volumes beside its inputs"
+    )
+    if known["parameters"]:
+        table = Table("  parameter", "default", "unit", "range", "", box=None, pad_edge=False)
+        for item in known["parameters"]:
+            table.add_row(f"  {item['name']}", str(item["default"]), item["unit"], _range(item), item["help"])
         out.print(table)
     out.print()
+
+
+def _range(parameter: dict[str, Any]) -> str:
+    """Return the values that a parameter may take, in words."""
+    if parameter["choices"]:
+        return " | ".join(parameter["choices"])
+    least, most = parameter["minimum"], parameter["maximum"]
+    if least is None or most is None:
+        return "" if least is None and most is None else (f"≥ {least:g}" if most is None else f"≤ {most:g}")
+    return f"{least:g} to {most:g}"
 
 
 def list_recipes(config: Path | None, as_json: bool) -> None:

@@ -115,7 +115,9 @@ def run_chain(chain: Chain, loaded: StepInput, display: StepDisplay) -> dict[str
     artefacts = dict(loaded.artefacts)
     for step, way, values in chain:
         display.update(step, 0.0)
-        context = StepContext(loaded.grid, loaded.echo_times_s, loaded.b0_tesla, partial(display.update, step))
+        context = StepContext(
+            loaded.grid, loaded.echo_times_s, loaded.b0_tesla, partial(display.update, step), loaded.b0_directions
+        )
         artefacts.update(way.apply(artefacts, context, values))
         display.update(step, 1.0)
     return artefacts

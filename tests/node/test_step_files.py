@@ -2,8 +2,10 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -141,3 +143,62 @@ def test_an_output_that_is_a_file_name_takes_the_map_and_the_rest_lies_beside_it
 
     assert [path.name for path in paths] == ["chi.nii", "chi_localfield.nii.gz"]
     assert float(read_volume(paths[0]).values.mean()) == 1.0
+
+
+def test_fields_in_hertz_become_ppm(qsm_ci: Path) -> None:
+    in_hz = StepFiles(folder=qsm_ci, fields_in_hz=True)
+
+    loaded = read_step_input(in_hz, ["local_field", "mask"], [], "cpu")
+
+    stored = read_volume(qsm_ci / "localfield.nii.gz").values[0]
+    np.testing.assert_allclose(loaded.artefacts["local_field"].numpy() * 42.577478518 * 7.0, stored, rtol=1e-5)
+
+
+def test_fields_in_hertz_need_the_field_strength(tmp_path: Path) -> None:
+    write_volume(tmp_path / "f.nii", np.ones(SHAPE), np.eye(4), "Hz")
+
+    with pytest.raises(UnusableInput, match="--b0-tesla"):
+        read_step_input(
+            StepFiles({"local_field": (tmp_path / "f.nii",)}, fields_in_hz=True), ["local_field"], [], "cpu"
+        )
+
+
+def test_coils_are_the_last_axis_of_one_file_or_of_a_file_per_echo(tmp_path: Path) -> None:
+    coils = np.random.default_rng(3).normal(size=(2, 3, *SHAPE)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(coils.transpose(4, 3, 2, 0, 1), np.eye(4)), tmp_path / "all.nii")
+    for echo in range(2):
+        write_volume(tmp_path / f"echo{echo}.nii", coils[echo], np.eye(4), "coils")
+
+    times = (0.004, 0.008)
+    at_once = StepFiles({"coil_magnitude": (tmp_path / "all.nii",)}, echo_times_s=times)
+    by_echo = StepFiles({"coil_magnitude": (tmp_path / "echo0.nii", tmp_path / "echo1.nii")}, echo_times_s=times)
+
+    for given in (at_once, by_echo):
+        loaded = read_step_input(given, ["coil_magnitude"], [], "cpu")
+        np.testing.assert_array_equal(loaded.artefacts["coil_magnitude"].numpy(), coils)
+
+
+def test_every_head_orientation_needs_its_direction_of_b0(tmp_path: Path) -> None:
+    write_volume(tmp_path / "fields.nii", np.ones((2, *SHAPE)), np.eye(4), "ppm")
+    directions = ((0.0, 0.0, 1.0), (0.0, 3.0, 4.0))
+
+    given = StepFiles({"local_fields": (tmp_path / "fields.nii",)}, b0_directions=directions)
+    loaded = read_step_input(given, ["local_fields"], [], "cpu")
+
+    assert loaded.artefacts["local_fields"].shape == (2, *SHAPE)
+    assert loaded.b0_directions == (pytest.approx((1.0, 0.0, 0.0)), pytest.approx((0.8, 0.6, 0.0)))
+    with pytest.raises(UnusableInput, match="2 head orientations and 1"):
+        read_step_input(replace(given, b0_directions=directions[:1]), ["local_fields"], [], "cpu")
+
+
+@pytest.mark.parametrize("direction", [(0.0, 0.0, 0.0), (float("nan"), 0.0, 1.0)])
+def test_a_direction_without_length_is_refused(qsm_ci: Path, direction: tuple[float, float, float]) -> None:
+    with pytest.raises(UnusableInput, match="has no length"):
+        read_step_input(StepFiles(folder=qsm_ci, b0_directions=(direction,)), ["mask"], [], "cpu")
+
+
+def test_a_field_of_several_volumes_is_refused(tmp_path: Path) -> None:
+    write_volume(tmp_path / "f.nii", np.ones((2, *SHAPE)), np.eye(4), "ppm")
+
+    with pytest.raises(UnusableInput, match="holds 2 volumes"):
+        read_step_input(StepFiles({"local_field": (tmp_path / "f.nii",)}), ["local_field"], [], "cpu")

@@ -42,6 +42,7 @@ def test_no_word_at_all_shows_the_help(monkeypatch, capsys) -> None:
         ("process", "--echo-times-s", "--json"),
         ("process", "nowhere"),
         ("init", "site", "--port", "99999"),
+        ("step", "dipole_inversion", "--b0-direction", "0", "1"),
     ],
 )
 def test_wrong_usage_ends_with_two(words: tuple[str, ...], monkeypatch, capsys) -> None:
@@ -89,6 +90,19 @@ def test_what_there_is_to_choose_from_is_printed_as_json_too(words: tuple[str, .
     assert capsys.readouterr().out
     assert run(monkeypatch, *words, "--json") == 0
     assert json.loads(capsys.readouterr().out)
+
+
+def test_the_list_of_methods_tells_everything_about_each(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "methods", "--json") == 0
+
+    known = json.loads(capsys.readouterr().out)
+    keys = {"step", "name", "citation", "learned", "devices", "parameters"}
+    assert all(keys <= entry.keys() for entry in known)
+    (tkd,) = (entry for entry in known if (entry["step"], entry["name"]) == ("dipole_inversion", "tkd"))
+    (threshold,) = (parameter for parameter in tkd["parameters"] if parameter["name"] == "threshold")
+    assert (threshold["default"], threshold["minimum"], threshold["maximum"]) == (0.15, 0.01, 0.6)
+    assert threshold["unit"]
+    assert threshold["help"]
 
 
 def test_a_printed_recipe_is_a_recipe(tmp_path: Path, monkeypatch, capsys) -> None:
