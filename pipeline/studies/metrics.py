@@ -1,11 +1,12 @@
 """Distances between a susceptibility map and the truth, as the field's comparisons define them.
 
 All are computed over a mask, in double precision, after the mean over that mask was taken from both maps: the field
-says nothing of the mean, so a map must not be judged by it.
+says nothing of the mean, so a map must not be judged by it. What compares neighbourhoods stands in `structure.py`, what
+compares regions in `region_metrics.py`.
 """
 
-import torch
-from scipy import ndimage
+import math
+
 from torch import Tensor
 
 from pipeline.errors import UnusableInput
@@ -26,7 +27,7 @@ def nrmse(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
     UnusableInput
         Shapes disagree, the mask is empty, or the truth is constant in it.
     """
-    found, wanted = _centred(estimate, truth, mask)
+    found, wanted = centred(estimate, truth, mask)
     return 100 * float((found - wanted).norm() / wanted.norm())
 
 
@@ -35,7 +36,7 @@ def slope(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
 
     Parameters and errors are those of `nrmse`.
     """
-    found, wanted = _centred(estimate, truth, mask)
+    found, wanted = centred(estimate, truth, mask)
     return float((found @ wanted) / (wanted @ wanted))
 
 
@@ -48,7 +49,7 @@ def detrended_nrmse(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
     ----------
     QSM Challenge 2.0 Organization Committee 2021, doi:10.1002/mrm.28754.
     """
-    found, wanted = _centred(estimate, truth, mask)
+    found, wanted = centred(estimate, truth, mask)
     steepness = (found @ wanted) / (wanted @ wanted)
     if float(steepness.abs()) < 1e-9:
         return float("inf")
@@ -57,30 +58,33 @@ def detrended_nrmse(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
 
 def correlation(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
     """Return Pearson's correlation; parameters and errors are those of `nrmse`."""
-    found, wanted = _centred(estimate, truth, mask)
+    found, wanted = centred(estimate, truth, mask)
     return float((found @ wanted) / (found.norm() * wanted.norm()).clamp_min(1e-300))
 
 
-def hfen(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
-    """Return the error of high frequencies: the NRMSE of both maps after a Laplacian of Gaussian of 1.5 voxels [%].
+def mae(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """Return the mean absolute error [unit of the maps]; parameters and errors are those of `nrmse`."""
+    found, wanted = centred(estimate, truth, mask)
+    return float((found - wanted).abs().mean())
 
-    Both maps are masked first; a filter that sees the edge of one mask only measures that edge. Parameters and errors
-    are those of `nrmse`.
 
-    References
-    ----------
-    Langkammer 2018, doi:10.1002/mrm.26830.
+def psnr(estimate: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """Return the peak signal-to-noise ratio: the range of the truth over the root-mean-square error [dB].
+
+    Parameters and errors are those of `nrmse`; infinite where there is no error.
     """
-    found, wanted = _centred(estimate, truth, mask)
-    filtered = []
-    for values in (found, wanted):
-        whole = torch.zeros(mask.shape, dtype=torch.float64)
-        whole[mask.cpu()] = values.cpu()
-        filtered.append(torch.from_numpy(ndimage.gaussian_laplace(whole.numpy(), 1.5, truncate=5.0))[mask.cpu()])
-    return 100 * float((filtered[0] - filtered[1]).norm() / filtered[1].norm())
+    found, wanted = centred(estimate, truth, mask)
+    squared_error = float((found - wanted).square().mean())
+    if squared_error == 0:
+        return math.inf
+    return 10 * math.log10(float(wanted.max() - wanted.min()) ** 2 / squared_error)
 
 
-def _centred(estimate: Tensor, truth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def centred(estimate: Tensor, truth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values of both maps in the mask in double precision, each less its mean there.
+
+    Parameters and errors are those of `nrmse`.
+    """
     if not estimate.shape == truth.shape == mask.shape:
         raise UnusableInput(
             f"Estimate {tuple(estimate.shape)}, truth {tuple(truth.shape)} and mask {tuple(mask.shape)} "

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pipeline.errors import UnusableInput
-from pipeline.studies.metrics import correlation, detrended_nrmse, hfen, nrmse, slope
+from pipeline.studies.metrics import correlation, detrended_nrmse, nrmse, slope
+from pipeline.studies.structure import hfen
 
 MASK = torch.ones(16, 16, 16, dtype=torch.bool)
 
