@@ -20,6 +20,7 @@ def _by_name(*methods: Method) -> dict[str, Method]:
 STEPS: dict[str, dict[str, Method]] = {
     "phase_offset_removal": _by_name(
         phase_offset_removal.MCPC_3D_S,
+        phase_offset_removal.ASPIRE,
         phase_offset_removal.NONE,
     ),
     "masking": _by_name(

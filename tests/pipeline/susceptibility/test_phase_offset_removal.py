@@ -8,15 +8,15 @@ import torch
 
 from pipeline.errors import SingleEcho, UnusableInput
 from pipeline.method import NoSettings, StepContext
-from pipeline.susceptibility.phase_offset_removal import MCPC_3D_S, NONE, Mcpc3dsSettings, mcpc_3d_s, signal_mask
+from pipeline.susceptibility.phase_offset_removal import MCPC_3D_S, NONE, OffsetSettings, mcpc_3d_s, signal_mask
 from pipeline.susceptibility.phase_unwrapping.turns import wrap
 from pipeline.units import radians_per_ppm
 from tests.pipeline.susceptibility.echoes import B0_TESLA, GRID, Echoes, echoes
 
-SHARP = Mcpc3dsSettings(smoothing_mm=1.0)
+SHARP = OffsetSettings(smoothing_mm=1.0)
 
 
-def left_over(scan: Echoes, settings: Mcpc3dsSettings = SHARP) -> torch.Tensor:
+def left_over(scan: Echoes, settings: OffsetSettings = SHARP) -> torch.Tensor:
     """Return the phase [rad] that stays in each echo beside the field's own, inside the ball."""
     corrected, _ = mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, GRID, settings)
     grown = torch.stack([radians_per_ppm(time, B0_TESLA) * scan.field for time in scan.echo_times_s])
@@ -42,7 +42,7 @@ def test_a_smooth_offset_is_removed_from_every_echo(echo_times_s: tuple[float, .
 
 def test_two_echoes_determine_the_offset_exactly() -> None:
     scan = echoes(echo_times_s=(0.0047, 0.0121), offset_rad=1.2, noise=0.0)
-    _, offset = mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, GRID, Mcpc3dsSettings(smoothing_mm=0.0))
+    _, offset = mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, GRID, OffsetSettings(smoothing_mm=0.0))
     assert wrap(offset - scan.offset)[scan.mask].abs().max() < 1e-3
 
 
@@ -59,7 +59,7 @@ def test_a_mask_keeps_foreign_signal_from_shaping_the_offset() -> None:
     foreign[:, :3] = True
     phase = torch.where(foreign, scan.phase + 2.0, scan.phase)
     magnitude = torch.where(foreign, 3.0, scan.magnitude)
-    settings = Mcpc3dsSettings(smoothing_mm=4.0)
+    settings = OffsetSettings(smoothing_mm=4.0)
     alone = mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, GRID, settings, scan.mask)[1]
     masked = mcpc_3d_s(phase, magnitude, scan.echo_times_s, GRID, settings, scan.mask & ~foreign)[1]
     near = scan.mask & ~foreign
