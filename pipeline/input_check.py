@@ -74,14 +74,14 @@ def checked_inputs(
         _refuse_wrong_shape(name, values, grid, len(echo_times_s))
     mask = artefacts.get("mask")
     if mask is not None:
-        mask = checked["mask"] = mask.bool()
+        mask = checked["mask"] = _finite("mask", mask, None).bool()
         count = int(mask.sum())
         if count < LEAST_MASK_VOXELS:
             raise UnusableInput(
                 f"The mask holds {count} voxels; no map can be made in it. Check the magnitude images or give a mask."
             )
     for name, values in artefacts.items():
-        if values.is_floating_point():
+        if values.is_floating_point() and name != "mask":
             checked[name] = _finite(name, values, mask)
     return checked
 
