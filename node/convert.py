@@ -77,6 +77,7 @@ def maps_artefact(maps: Maps) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     }
     if maps.r2star is not None:
         arrays["r2star"] = maps.r2star
+    arrays |= maps.companions
     return {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}, {"reference": maps.reference}
 
 

@@ -34,6 +34,11 @@ UNITS = {
     "local_field": "ppm",
     "field_noise": "ppm",
     "r2star": "1/s",
+    "t2star": "s",
+    "paramagnetic": "ppm",
+    "diamagnetic": "ppm",
+    "weighted_image": "arbitrary",
+    "minimum_intensity_projection": "arbitrary",
     "mask": "0 or 1",
 }
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -1,8 +1,12 @@
 """The output of the mathematics: maps with their units, and figures of their quality."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+
+COMPANIONS = ("t2star", "paramagnetic", "diamagnetic", "weighted_image", "minimum_intensity_projection")
+"""What a recipe may make beside the maps: T2* [s], separated sources [ppm], weighted images [arbitrary]."""
 
 
 @dataclass(frozen=True)
@@ -11,6 +15,7 @@ class Maps:
 
     `susceptibility` [ppm, relative to `reference`], `total_field` [ppm], `local_field` [ppm], `r2star` [1/s],
     `mask` bool. `field_noise` is the standard deviation of the total field [ppm]. `r2star` is None for one echo.
+    `companions` holds what else the recipe made, by the names in `COMPANIONS`; weighted images reach beyond the mask.
     """
 
     susceptibility: torch.Tensor
@@ -20,6 +25,7 @@ class Maps:
     r2star: torch.Tensor | None
     field_noise: torch.Tensor
     reference: str
+    companions: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

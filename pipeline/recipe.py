@@ -132,16 +132,27 @@ def _check_chain(recipe: Recipe) -> None:
     for step in recipe.steps:
         missing = [name for name in recipe.method_of(step).inputs if name not in made]
         if missing:
-            makers = [maker for maker, table in STEPS.items() if any(missing[0] in m.outputs for m in table.values())]
-            raise InvalidRecipe(
-                f"Recipe '{recipe.name}': step '{step}' needs '{missing[0]}', which no earlier step makes; "
-                f"add one of: {', '.join(makers)}."
-            )
+            raise InvalidRecipe(_missing_sentence(recipe, step, missing[0]))
         made.update(recipe.method_of(step).outputs)
     if "susceptibility" not in made:
         raise InvalidRecipe(
             f"Recipe '{recipe.name}' makes no susceptibility map; add 'total_field_inversion', or "
             "'background_field_removal' and 'dipole_inversion'."
         )
+    if not {"mask", "total_field", "field_noise"} <= made:
+        raise InvalidRecipe(
+            f"Recipe '{recipe.name}' makes no mask or no total field, by which its maps are judged; "
+            "add 'masking', 'phase_unwrapping' and 'echo_combination'."
+        )
     if {"dipole_inversion", "total_field_inversion"} <= set(recipe.steps):
         raise InvalidRecipe(f"Recipe '{recipe.name}' inverts twice; keep dipole_inversion or total_field_inversion.")
+
+
+def _missing_sentence(recipe: Recipe, step: str, artefact: str) -> str:
+    makers = [maker for maker, table in STEPS.items() if any(artefact in method.outputs for method in table.values())]
+    remedy = (
+        f"add one of: {', '.join(makers)}."
+        if makers
+        else "no step makes it: run the step alone on files, `lodestone step`."
+    )
+    return f"Recipe '{recipe.name}': step '{step}' needs '{artefact}', which no earlier step makes; {remedy}"

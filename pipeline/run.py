@@ -8,8 +8,11 @@ from torch import Tensor
 
 from pipeline.acquisition import Acquisition
 from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
-from pipeline.maps import Maps, Quality
+from pipeline.grid import Grid
+from pipeline.maps import COMPANIONS, Maps, Quality
 from pipeline.method import OnIteration, StepContext
+from pipeline.operators.dipole import Dipole
+from pipeline.operators.padding import frame_around
 from pipeline.quality import assess
 from pipeline.recipe import Recipe
 
@@ -48,7 +51,7 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
         )
     try:
         artefacts = _run_steps(acquisition, recipe, on_progress or _ignore)
-        maps = _collect(artefacts, recipe)
+        maps = _collect(artefacts, recipe, acquisition.grid)
         quality = assess(maps, artefacts, acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory("The device has too little free memory for this series; try again later.") from error
@@ -109,11 +112,21 @@ def _listener(on_progress: OnProgress, step: str) -> OnIteration:
     return lambda fraction: on_progress(step, fraction)
 
 
-def _collect(artefacts: dict[str, Tensor], recipe: Recipe) -> Maps:
+def _collect(artefacts: dict[str, Tensor], recipe: Recipe, grid: Grid) -> Maps:
     """Gather the maps, zero outside the final mask."""
     mask = artefacts["mask"]
+    if "local_field" not in artefacts:
+        # A method that goes from phase to susceptibility makes no field; the map's own field stands for it.
+        artefacts["local_field"] = _field_of(artefacts["susceptibility"], mask, grid)
     names = ("susceptibility", "total_field", "local_field", "field_noise")
     inside = {name: torch.where(mask, artefacts[name], 0.0).float() for name in names}
     r2star = torch.where(mask, artefacts["r2star"], 0.0).float() if "r2star" in artefacts else None
     reference = recipe.steps["referencing"].method if "referencing" in recipe.steps else "none"
-    return Maps(mask=mask, r2star=r2star, reference=reference, **inside)
+    companions = {name: artefacts[name].float() for name in COMPANIONS if name in artefacts}
+    return Maps(mask=mask, r2star=r2star, reference=reference, companions=companions, **inside)
+
+
+def _field_of(susceptibility: Tensor, mask: Tensor, grid: Grid) -> Tensor:
+    frame = frame_around(mask, grid)
+    source = frame.embed(torch.where(mask, susceptibility, 0.0))
+    return frame.restore(Dipole.on(frame.grid, source)(source))
