@@ -1,15 +1,23 @@
 """The methods of every step, in the order in which the steps run. Adding a method is one file and one line here."""
 
 from pipeline.method import Method
-from pipeline.susceptibility import phase_offset_removal, referencing
+from pipeline.susceptibility import bipolar_correction, phase_offset_removal, referencing
 from pipeline.susceptibility.background_field_removal.v_sharp import V_SHARP
+from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
+from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
+from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
+from pipeline.susceptibility.dipole_inversion.medi import MEDI, MEDI_0
+from pipeline.susceptibility.dipole_inversion.ndi import NDI
+from pipeline.susceptibility.dipole_inversion.star import STAR
 from pipeline.susceptibility.dipole_inversion.tkd import TKD
 from pipeline.susceptibility.dipole_inversion.total_field import ROBUST
 from pipeline.susceptibility.dipole_inversion.total_variation import TOTAL_VARIATION
 from pipeline.susceptibility.echo_combination import WEIGHTED_AVERAGE, WEIGHTED_LINEAR_FIT
 from pipeline.susceptibility.masking import PHASE_QUALITY
+from pipeline.susceptibility.phase_unwrapping.best_path import BEST_PATH
 from pipeline.susceptibility.phase_unwrapping.laplacian import LAPLACIAN
 from pipeline.susceptibility.phase_unwrapping.romeo import ROMEO
+from pipeline.susceptibility.phase_unwrapping.spun import SPUN
 from pipeline.susceptibility.relaxometry import LOG_LINEAR
 
 
@@ -18,6 +26,10 @@ def _by_name(*methods: Method) -> dict[str, Method]:
 
 
 STEPS: dict[str, dict[str, Method]] = {
+    "bipolar_correction": _by_name(
+        bipolar_correction.LINEAR,
+        bipolar_correction.NONE,
+    ),
     "phase_offset_removal": _by_name(
         phase_offset_removal.MCPC_3D_S,
         phase_offset_removal.ASPIRE,
@@ -29,6 +41,8 @@ STEPS: dict[str, dict[str, Method]] = {
     "phase_unwrapping": _by_name(
         ROMEO,
         LAPLACIAN,
+        BEST_PATH,
+        SPUN,
     ),
     "echo_combination": _by_name(
         WEIGHTED_LINEAR_FIT,
@@ -43,9 +57,18 @@ STEPS: dict[str, dict[str, Method]] = {
     "dipole_inversion": _by_name(
         TOTAL_VARIATION,
         TKD,
+        ILSQR,
+        STAR,
+        MEDI,
+        MEDI_0,
+        NDI,
+        HD_QSM,
     ),
     "total_field_inversion": _by_name(
         ROBUST,
+    ),
+    "multi_orientation_inversion": _by_name(
+        COSMOS,
     ),
     "referencing": _by_name(
         referencing.WHOLE_BRAIN,

@@ -37,6 +37,8 @@ def test_paramagnetic_stays_positive_and_close_to_the_truth(method: Method) -> N
     head, found = small_scan().head, standard_map(method)
     assert 0.6 < head.slope(found) < 1.25
     assert head.error_percent(found) < 65
+    # A map is known up to a constant, and some methods choose their own zero.
+    found = found - found[head.mask].mean()
     assert float(found[head.truth > 0.1].mean()) > 0.05 > -0.03 > float(found[head.truth < -0.07].mean())
 
 
