@@ -61,10 +61,11 @@ class MaskedVoxels:
         if sigma_mm <= 0:
             return values
         relative = weight / weight.amax().clamp_min(torch.finfo(weight.dtype).tiny)
-        total = self._blurred(relative, sigma_mm)
-        return self._blurred(values * relative, sigma_mm).div_(total.clamp_min_(torch.finfo(total.dtype).tiny))
+        total = self.blur(relative, sigma_mm)
+        return self.blur(values * relative, sigma_mm).div_(total.clamp_min_(torch.finfo(total.dtype).tiny))
 
-    def _blurred(self, values: Tensor, sigma_mm: float) -> Tensor:
+    def blur(self, values: Tensor, sigma_mm: float) -> Tensor:
+        """Convolve values `(voxel,)` with a Gaussian [mm]; outside the mask there is zero."""
         volume = values.new_zeros(self.grid.shape)
         volume.view(-1).index_copy_(0, self.in_box, values)
         return gaussian(volume, sigma_mm, self.grid).flatten().index_select(0, self.in_box)
@@ -153,10 +154,24 @@ def refit_with_smooth_offset(
     for values, trust, time in zip(phase, weight, echo_times_s, strict=True):
         slope.addcmul_(trust, values - smooth, value=time)
     slope.div_(line.moment)
+    return slope, slope_variance(line, smoothing_mm, voxels)
+
+
+def slope_variance(line: Line, smoothing_mm: float, voxels: MaskedVoxels) -> Tensor:
+    """Return the slope's variance [rad²/s²] after its offset was smoothed [mm], for images with noise of variance one.
+
+    Parameters
+    ----------
+    line
+        The sums of `fit_line`.
+    smoothing_mm
+        Standard deviation of the Gaussian window [mm]; 0 stands for a free offset in each voxel.
+    voxels
+        Where the values lie.
+    """
     # The fit through a known offset and the free offset are uncorrelated, so their variances add.
-    variance = (line.total * line.centre).div_(line.moment).square_().div_(precision)
-    variance.mul_(noise_gain(smoothing_mm, voxels.grid)).add_(line.moment.reciprocal())
-    return slope, variance
+    variance = (line.total * line.centre).square_().div_(line.moment * line.total).div_(line.lever)
+    return variance.mul_(noise_gain(smoothing_mm, voxels.grid)).add_(line.moment.reciprocal())
 
 
 def image_noise(
