@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from pipeline.errors import UnusableInput
@@ -41,6 +43,54 @@ def bounding_box(mask: Tensor) -> tuple[slice, slice, slice]:
         places = mask.any(dim=others[1]).any(dim=others[0]).nonzero()
         bounds.append(slice(int(places[0]), int(places[-1]) + 1))
     return bounds[0], bounds[1], bounds[2]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a mask that no shared face of two voxels joins; between them no path tells the turns.
+
+    `number` is each mask voxel's part from 0, in the order of the mask; `count` is how many parts there are.
+    """
+
+    mask: Tensor
+    number: Tensor
+    count: int
+
+    def nearest(self, unwrapped: Tensor, expected: Tensor) -> Tensor:
+        """Add to each part the whole turns that bring its median nearest to what is expected.
+
+        Parameters
+        ----------
+        unwrapped
+            Phase [rad], `(z, y, x)`, unwrapped within each part.
+        expected
+            What the phase is likely to be [rad], `(z, y, x)`.
+
+        Returns
+        -------
+            Unwrapped phase [rad], `(z, y, x)`, zero outside the mask.
+        """
+        values = unwrapped[self.mask]
+        turns = torch.round(self._medians(values - expected[self.mask]) / TURN)
+        moved = torch.zeros_like(unwrapped)
+        moved[self.mask] = values - TURN * turns[self.number]
+        return moved
+
+    def _medians(self, values: Tensor) -> Tensor:
+        """Return the lower median of each part's values."""
+        if self.count == 1:
+            return values.median()[None]
+        by_value = values.argsort(stable=True)
+        by_part = by_value[self.number[by_value].argsort(stable=True)]
+        sizes = torch.bincount(self.number, minlength=self.count)
+        return values[by_part][sizes.cumsum(0) - sizes + (sizes - 1) // 2]
+
+
+def number_parts(mask: Tensor) -> Parts:
+    """Return the parts of a mask, bool `(z, y, x)`."""
+    numbers, count = ndimage.label(mask.cpu().numpy())
+    inside = torch.from_numpy(numbers).to(device=mask.device)[mask].long() - 1
+    return Parts(mask, inside, count)
 
 
 def refuse_unusable(phase: Tensor, magnitude: Tensor, mask: Tensor, echo_times_s: Sequence[float]) -> None:

@@ -1,17 +1,19 @@
 """Laws that every unwrapping obeys: whole turns only, nothing outside the mask, the true phase where it is smooth."""
 
+import math
+
 import pytest
 import torch
 
 from pipeline.errors import UnusableInput
 from pipeline.method import Method, StepContext
-from pipeline.susceptibility.phase_unwrapping.laplacian import LAPLACIAN
-from pipeline.susceptibility.phase_unwrapping.romeo import ROMEO
+from pipeline.methods import STEPS
 from pipeline.susceptibility.phase_unwrapping.turns import TURN
 from pipeline.units import radians_per_ppm
 from tests.pipeline.susceptibility.echoes import B0_TESLA, GRID, Echoes, echoes
 
-METHODS = pytest.mark.parametrize("method", [ROMEO, LAPLACIAN], ids=lambda method: method.name)
+ALL = tuple(STEPS["phase_unwrapping"].values())
+METHODS = pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
 
 
 def unwrap(method: Method, scan: Echoes, phase: torch.Tensor | None = None) -> torch.Tensor:
@@ -102,19 +104,52 @@ def test_a_missing_echo_time_is_refused(method: Method) -> None:
 
 
 def test_a_vortex_in_the_phase_still_gives_whole_turns() -> None:
-    # A vortex in the phase: no unwrapping is right everywhere, but both must stay congruent and finite.
+    # No unwrapping is right everywhere here, but each must stay congruent and finite.
     scan = echoes(echo_times_s=(0.01,), offset_rad=0.0)
     _, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in scan.mask.shape), indexing="ij")
     vortex = torch.atan2(y, x)[None]
-    for method in (ROMEO, LAPLACIAN):
+    for method in ALL:
         turns = (unwrap(method, scan, vortex) - vortex)[:, scan.mask] / TURN
         assert (turns - turns.round()).abs().max() < 1e-6
 
 
-def test_least_squares_tells_how_far_it_is() -> None:
+@METHODS
+def test_unwrapping_tells_how_far_it_is(method: Method) -> None:
     scan = echoes()
     heard: list[float] = []
     context = StepContext(grid=GRID, echo_times_s=scan.echo_times_s, on_iteration=heard.append)
     inputs = {"phase": scan.phase, "magnitude": scan.magnitude, "mask": scan.mask}
-    LAPLACIAN.run(inputs, context, LAPLACIAN.settings())
-    assert heard == [0.25, 0.5, 0.75, 1.0]
+    method.run(inputs, context, method.settings())
+    assert heard == sorted(heard)
+    assert heard[0] == 0.0
+    assert heard[-1] == 1.0
+
+
+@METHODS
+def test_each_island_of_the_mask_is_unwrapped_and_its_echoes_lie_on_one_line(method: Method) -> None:
+    scan = echoes(noise=0.005, offset_rad=0.0, field_ppm=1.5)
+    columns = torch.arange(scan.mask.shape[2])
+    mask = scan.mask & (columns != 11)
+    context = StepContext(grid=GRID, echo_times_s=scan.echo_times_s, b0_tesla=B0_TESLA)
+    inputs = {"phase": scan.phase, "magnitude": scan.magnitude, "mask": mask}
+    unwrapped = method.run(inputs, context, method.settings())["unwrapped_phase"]
+    for image, time in zip(unwrapped, scan.echo_times_s, strict=True):
+        truth = radians_per_ppm(time, B0_TESLA) * scan.field
+        assert truth[mask].abs().max() > 2
+        assert (image - truth)[mask].abs().max() < 0.2
+
+
+@METHODS
+def test_what_lies_outside_the_mask_does_not_matter(method: Method) -> None:
+    scan = echoes(noise=0.05)
+    disturbed = torch.where(scan.mask, scan.phase, 2.5)
+    assert torch.equal(unwrap(method, scan, disturbed), unwrap(method, scan))
+
+
+@METHODS
+def test_a_late_echo_too_steep_to_follow_is_led_by_the_early_ones(method: Method) -> None:
+    scan = echoes(echo_times_s=(0.002, 0.006, 0.018, 0.04), noise=0.01, offset_rad=0.0, field_ppm=6.0)
+    steps = radians_per_ppm(0.04, B0_TESLA) * scan.field.diff(dim=0)
+    assert steps.abs().max() > math.pi
+    image = unwrap(method, scan)[-1]
+    assert (image - radians_per_ppm(0.04, B0_TESLA) * scan.field)[scan.mask].abs().max() < 1.0
