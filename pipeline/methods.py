@@ -14,6 +14,8 @@ from pipeline.susceptibility.dipole_inversion.total_field import ROBUST
 from pipeline.susceptibility.dipole_inversion.total_variation import TOTAL_VARIATION
 from pipeline.susceptibility.echo_combination import WEIGHTED_AVERAGE, WEIGHTED_LINEAR_FIT
 from pipeline.susceptibility.masking import PHASE_QUALITY
+from pipeline.susceptibility.multi_dimensional_integration import MDI
+from pipeline.susceptibility.nonlinear_fit import NONLINEAR_FIT
 from pipeline.susceptibility.phase_unwrapping.best_path import BEST_PATH
 from pipeline.susceptibility.phase_unwrapping.laplacian import LAPLACIAN
 from pipeline.susceptibility.phase_unwrapping.romeo import ROMEO
@@ -47,6 +49,8 @@ STEPS: dict[str, dict[str, Method]] = {
     "echo_combination": _by_name(
         WEIGHTED_LINEAR_FIT,
         WEIGHTED_AVERAGE,
+        NONLINEAR_FIT,
+        MDI,
     ),
     "relaxometry": _by_name(
         LOG_LINEAR,
