@@ -1,6 +1,10 @@
 """The methods of every step, in the order in which the steps run. Adding a method is one file and one line here."""
 
 from pipeline.method import Method
+from pipeline.reconstruction.coil_combination import mdi as coil_mdi
+from pipeline.reconstruction.coil_combination import offset_removal
+from pipeline.reconstruction.coil_combination.adaptive import ADAPTIVE
+from pipeline.reconstruction.coil_combination.virtual_reference import VIRTUAL_REFERENCE
 from pipeline.susceptibility import bipolar_correction, phase_offset_removal, referencing
 from pipeline.susceptibility.background_field_removal.v_sharp import V_SHARP
 from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
@@ -28,6 +32,13 @@ def _by_name(*methods: Method) -> dict[str, Method]:
 
 
 STEPS: dict[str, dict[str, Method]] = {
+    "coil_combination": _by_name(
+        offset_removal.MCPC_3D_S,
+        offset_removal.ASPIRE,
+        ADAPTIVE,
+        VIRTUAL_REFERENCE,
+        coil_mdi.MDI,
+    ),
     "bipolar_correction": _by_name(
         bipolar_correction.LINEAR,
         bipolar_correction.NONE,
