@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
-from pipeline.method import Method, NoSettings, StepContext, setting
+from pipeline.method import Method, NoSettings, OnIteration, StepContext, setting
 from pipeline.susceptibility.coarse_grid import CoarseGrid
 from pipeline.susceptibility.phase_offset_removal import collect_signal, signal_mask, subtract_phase
 from pipeline.susceptibility.phase_unwrapping import romeo
@@ -74,6 +74,7 @@ def linear(
     grid: Grid,
     settings: LinearSettings | None = None,
     mask: Tensor | None = None,
+    on_iteration: OnIteration | None = None,
 ) -> tuple[Tensor, OddEvenPhase]:
     """Estimate a phase that is linear in space and alternates from echo to echo, and take it from every echo.
 
@@ -91,6 +92,8 @@ def linear(
         Readout axis, and when to apply.
     mask
         Voxels that are used, bool `(z, y, x)`; from the magnitude where None.
+    on_iteration
+        Told the fraction done.
 
     Returns
     -------
@@ -124,9 +127,11 @@ def linear(
             f"Phase {tuple(phase.shape)} and magnitude {tuple(magnitude.shape)} must both be "
             f"{(len(echo_times_s), *grid.shape)}."
         )
+    tell = on_iteration or _tell_nobody
     coarse = CoarseGrid.of(grid, _BLOCK_MM)
-    signal, multiple = _alternating_signal(phase, magnitude, echo_times_s, coarse, mask)
+    signal, multiple = _alternating_signal(phase, magnitude, echo_times_s, coarse, mask, tell)
     found = _fit_plane(signal, multiple, coarse.grid, _AXES[settings.readout_axis], settings.rounds)
+    tell(1.0)
     is_significant = found.root_mean_square >= settings.least_phase_rad and found.errors >= settings.least_errors
     if settings.apply == "if_significant" and not is_significant:
         return phase, found
@@ -135,6 +140,10 @@ def linear(
     corrected[::2] = subtract_phase(phase[::2], half)
     corrected[1::2] = subtract_phase(phase[1::2], half.neg_())
     return corrected, found
+
+
+def _tell_nobody(fraction: float) -> None:
+    """Stand in where nobody listens to the progress."""
 
 
 def _places_mm(grid: Grid, like: Tensor) -> list[Tensor]:
@@ -148,7 +157,12 @@ def _places_mm(grid: Grid, like: Tensor) -> list[Tensor]:
 
 
 def _alternating_signal(
-    phase: Tensor, magnitude: Tensor, echo_times_s: Sequence[float], coarse: CoarseGrid, mask: Tensor | None
+    phase: Tensor,
+    magnitude: Tensor,
+    echo_times_s: Sequence[float],
+    coarse: CoarseGrid,
+    mask: Tensor | None,
+    tell: OnIteration,
 ) -> tuple[Tensor, int]:
     """Return complex values `(z, y, x)` whose phase is a multiple of the phase of odd less even echoes, and which."""
     times = echo_times_s
@@ -156,6 +170,7 @@ def _alternating_signal(
     is_equal = max(spacings) - min(spacings) < _EQUAL_WITHIN * min(spacings)
     total: Tensor | None = None
     for first in range(len(times) - 2):
+        tell(0.8 * first / (len(times) - 2))
         near = _pair(phase, magnitude, first, first + 1, coarse, mask)
         far = _pair(phase, magnitude, first, first + 2, coarse, mask)
         strength = 1 / (4 / near.abs().clamp_min(1e-30) + 1 / far.abs().clamp_min(1e-30))
@@ -246,7 +261,13 @@ def _standard_errors(plane: Tensor, design: Tensor, trust: Tensor, residual: Ten
 def run_linear(inputs: Mapping[str, Tensor], context: StepContext, settings: LinearSettings) -> dict[str, Tensor]:
     """Correct the step's phase; see `linear`."""
     corrected, _ = linear(
-        inputs["phase"], inputs["magnitude"], context.echo_times_s, context.grid, settings, inputs.get("mask")
+        inputs["phase"],
+        inputs["magnitude"],
+        context.echo_times_s,
+        context.grid,
+        settings,
+        inputs.get("mask"),
+        context.on_iteration,
     )
     return {"phase": corrected}
 

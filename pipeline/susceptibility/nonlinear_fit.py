@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.errors import SingleEcho
 from pipeline.grid import Grid
-from pipeline.method import Method, StepContext, setting
+from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.susceptibility.echo_fit import (
     Line,
     MaskedVoxels,
@@ -24,6 +24,7 @@ from pipeline.units import radians_per_ppm
 # A voxel this far beyond the typical misfit is fitted a second time from another start.
 _SUSPICIOUS = 16.0
 _ALMOST_NOTHING = 1e-6
+_DESCENT_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def nonlinear_fit(
     b0_tesla: float,
     grid: Grid,
     settings: NonlinearFitSettings | None = None,
+    on_iteration: OnIteration | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Fit m exp(i(φ₀ + f t)) to the complex echoes of each voxel by Gauss–Newton, then smooth φ₀ and fit f again.
 
@@ -74,6 +76,8 @@ def nonlinear_fit(
         The grid of the images.
     settings
         Smoothing of the offset and the stopping rule.
+    on_iteration
+        Told the fraction done.
 
     Returns
     -------
@@ -104,13 +108,15 @@ def nonlinear_fit(
         voxels.gather(unwrapped_phase), relative_magnitude(voxels.gather(magnitude)).square_(), tuple(echo_times_s)
     )
     line = fit_line(echoes.phase, echoes.weight, echo_times_s)
-    misfit = _descend(echoes, line, settings)
+    misfit = _descend(echoes, line, settings, on_iteration)
     if len(echo_times_s) > 2:
         _retry_without_each_echo(echoes, line, misfit, settings)
     residual = (echoes.residual(echo, line) for echo in range(len(echo_times_s)))
     sigma = image_noise(residual, echoes.weight, len(echo_times_s) - 2, magnitude, mask, voxels)
     _fit_slope_to_smooth_offset(echoes, line, settings, voxels)
     radians = radians_per_ppm(1.0, b0_tesla)
+    if on_iteration is not None:
+        on_iteration(1.0)
     noise = slope_variance(line, settings.offset_smoothing_mm, voxels).sqrt_().mul_(sigma).div_(radians)
     return voxels.spread(line.slope / radians), voxels.spread(noise)
 
@@ -133,9 +139,13 @@ class _Echoes:
         return _Echoes(self.phase[:, chosen], self.weight[:, chosen], self.times)
 
 
-def _descend(echoes: _Echoes, line: Line, settings: NonlinearFitSettings) -> Tensor:
+def _descend(
+    echoes: _Echoes, line: Line, settings: NonlinearFitSettings, on_iteration: OnIteration | None = None
+) -> Tensor:
     """Move the lines in place to the least misfit of the complex values; return the misfit `(voxel,)`."""
-    for _ in range(settings.iterations):
+    for iteration in range(settings.iterations):
+        if on_iteration is not None:
+            on_iteration(_DESCENT_SHARE * iteration / settings.iterations)
         force, turn = torch.zeros_like(line.slope), torch.zeros_like(line.slope)
         for echo, time in enumerate(echoes.times):
             pull = echoes.residual(echo, line).sin_().mul_(echoes.weight[echo])
@@ -205,6 +215,7 @@ def run(inputs: Mapping[str, Tensor], context: StepContext, settings: NonlinearF
         field_strength(context),
         context.grid,
         settings,
+        context.on_iteration,
     )
     return {"total_field": total_field, "field_noise": noise}
 
