@@ -1,52 +1,52 @@
 """Find the brain: where the phase can be trusted and the magnitude is tissue, without skull, scalp and air.
 
-On a coarse copy of the image, tissue is opened with growing balls until its largest body lets go of the scalp and the
-next ball changes little; what still hangs on it by a narrow passage and reaches the scalp, like the eyes, is cut at the
-passage. Sulci are closed, air that reaches in from outside is taken out again. The fine grid decides the rim.
+A smooth brain is found on a coarse grid (`masking_hull`); the fine grid decides the rim (`masking_rim`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, StepContext, setting
 from pipeline.susceptibility import morphology as shapes
+from pipeline.susceptibility.masking_hull import brain_hull
+from pipeline.susceptibility.masking_rim import eroded, fine_rim, without_fluid
+from pipeline.susceptibility.morphology import Bool
 from pipeline.susceptibility.phase_quality import phase_quality
 
-Bool = NDArray[np.bool_]
-Float = NDArray[np.float32]
-Size = tuple[float, ...]
-
-# Least signal of tissue as a part of the local brain signal, and the openings [mm] tried with it: gentle ones first.
-SEPARATIONS = ((0.5, (3.0, 4.5, 6.0)), (0.6, (4.5, 6.0, 8.0)), (0.7, (6.0, 8.0, 10.0)), (0.8, (8.0, 10.0, 12.0)))
 COARSE_MM = 2.4
-SCALP_MM = 4.0
-FREE_SHARE = 0.02
-LEAST_DYNAMIC_MM = 1.5
-LEVEL_MM = 20.0
-RIM_CLOSING_MM = 3.0
-RIM_OPENING_MM = 2.0
 
 
 @dataclass(frozen=True)
-class PhaseQualitySettings:
-    """Choices of the mask."""
+class MagnitudeSettings:
+    """Choices of the mask from the magnitude alone."""
 
-    least_quality: float = setting(0.3, "1", "voxels whose phase is rated lower are left out", minimum=0.0, maximum=1.0)
     least_signal: float = setting(
         0.35, "1", "voxels below this part of the local brain signal are bone or air", minimum=0.0, maximum=1.0
     )
     closing_mm: float = setting(8.0, "mm", "sulci and other gaps narrower than twice this are closed", minimum=0.0)
+    peel_mm: float = setting(4.0, "mm", "fluid around the brain is taken off to this depth; 0 keeps it", minimum=0.0)
+    erosion_mm: float = setting(0.0, "mm", "the finished mask is eroded by this", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class PhaseQualitySettings(MagnitudeSettings):
+    """Choices of the mask from magnitude and phase."""
+
+    least_quality: float = setting(0.3, "1", "voxels whose phase is rated lower are left out", minimum=0.0, maximum=1.0)
 
 
 def brain_mask(
-    magnitude: Tensor, phase: Tensor, grid: Grid, settings: PhaseQualitySettings | None = None
+    magnitude: Tensor,
+    phase: Tensor | None,
+    grid: Grid,
+    settings: MagnitudeSettings | None = None,
+    echo_times_s: Sequence[float] = (),
 ) -> tuple[Tensor, Tensor]:
     """Find the brain in the magnitude of all echoes and the quality of their phase.
 
@@ -55,124 +55,108 @@ def brain_mask(
     magnitude
         Magnitude [arbitrary], `(echo, z, y, x)`.
     phase
-        Wrapped phase [rad], `(echo, z, y, x)`, with or without offset.
+        Wrapped phase [rad], `(echo, z, y, x)`, with or without offset; None to trust every voxel.
     grid
         The grid of the images.
     settings
-        What counts as tissue, and how far sulci are closed.
+        What counts as tissue, how far sulci are closed, and how deep fluid is taken off.
+    echo_times_s
+        Echo times [s]; with two or more, R2* helps to tell brain from the fluid around it.
 
     Returns
     -------
-        The mask, bool `(z, y, x)`, one body without holes, and the phase quality [1], `(z, y, x)`.
+        The mask, bool `(z, y, x)`, one body without holes, and the quality [1], `(z, y, x)`: that of the phase, or one
+        everywhere where there is no phase.
 
     Raises
     ------
     UnusableInput
-        Where shapes disagree, the magnitude is zero or no body of tissue is found.
+        Where shapes disagree, the magnitude is zero, no body of tissue is found or erosion leaves nothing of it.
 
     Notes
     -----
-    The mask is everything soft inside the skull: brain, the fluid around it, the large veins. Where the brain fills the
-    volume, or where the head has no scalp, there is nothing to cut and the whole body of tissue is kept.
+    The mask is everything soft inside the skull without most of the fluid at its rim: brain, ventricles, large veins.
+    Where the brain fills the volume, or where the head has no scalp, the whole body of tissue is kept.
     """
     settings = settings or PhaseQualitySettings()
-    rating = phase_quality(phase, magnitude)
-    factors = tuple(max(1, round(COARSE_MM / size)) for size in grid.voxel_size_mm)
-    coarse_size = tuple(factor * size for factor, size in zip(factors, grid.voxel_size_mm, strict=True))
-    trusted = rating.cpu().numpy() > settings.least_quality
+    if magnitude.ndim != 4 or tuple(magnitude.shape[1:]) != grid.shape:
+        raise UnusableInput(f"Magnitude {tuple(magnitude.shape)} must be (echo, z, y, x) on the grid {grid.shape}.")
+    if isinstance(settings, PhaseQualitySettings) and phase is not None:
+        rating = phase_quality(phase, magnitude)
+        trusted = rating > settings.least_quality
+    else:
+        rating = torch.ones_like(magnitude[0])
+        trusted = torch.ones_like(magnitude[0], dtype=torch.bool)
+    mask = _brain(magnitude, trusted, grid, settings, echo_times_s)
+    return eroded(torch.from_numpy(mask).to(magnitude.device), settings.erosion_mm, grid), rating
+
+
+def _brain(
+    magnitude: Tensor, trusted: Tensor, grid: Grid, settings: MagnitudeSettings, echo_times_s: Sequence[float]
+) -> Bool:
+    size = grid.voxel_size_mm
+    factors = tuple(max(1, round(COARSE_MM / step)) for step in size)
+    coarse_size = tuple(factor * step for factor, step in zip(factors, size, strict=True))
     # All echoes together tell brain from scalp better than one; the first alone shows tissue that loses signal early.
-    together = magnitude.square().mean(0).sqrt().cpu().numpy().astype(np.float32)
-    first = magnitude[0].cpu().numpy().astype(np.float32)
-    coarse_first = shapes.shrink(first, factors)
-    coarse_trusted = shapes.shrink(trusted.astype(np.float32), factors) > 0.5
-    hull = _hull(shapes.shrink(together, factors), coarse_first, coarse_trusted, coarse_size, settings)
-    level = shapes.local_mean(coarse_first, hull, LEVEL_MM, coarse_size)
-    tissue = (first > settings.least_signal * shapes.enlarge(level, factors, first.shape)) & trusted
-    fine = _rim(tissue, hull, factors, grid.voxel_size_mm)
-    return torch.from_numpy(fine).to(magnitude.device), rating
-
-
-def _hull(signal: Float, first: Float, trusted: Bool, size: Size, settings: PhaseQualitySettings) -> Bool:
-    """Return a smooth, filled brain on the coarse grid."""
-    head = shapes.head(signal)
-    level = shapes.local_mean(signal, head, LEVEL_MM, size)
-    brain = head
-    for _ in range(2):
-        brain = _separate(signal / level, trusted, head, size)
-        level = shapes.local_mean(signal, brain, LEVEL_MM, size)
-    closed = shapes.close(brain, settings.closing_mm, size)
-    level = shapes.local_mean(first, brain, LEVEL_MM, size)
-    outside = shapes.open(first < settings.least_signal * level, 1.0, size)
-    solid = shapes.open(brain | (closed & ~outside), 4.0, size)
-    return shapes.fill(shapes.largest(solid))
-
-
-def _separate(relative: Float, trusted: Bool, head: Bool, size: Size) -> Bool:
-    """Return the largest body of tissue after the gentlest opening that takes it off the scalp."""
-    shell = head & (shapes.depth(head, size) < SCALP_MM)
-    candidates: list[tuple[float, Bool]] = []
-    free: list[Bool] = []
-    for least, radii in SEPARATIONS:
-        tissue = (relative > least) & trusted
-        tissue_depth = shapes.depth(tissue, size)
-        for radius in radii:
-            deep = tissue_depth > radius
-            if not deep.any():
-                continue
-            body = tissue & shapes.dilate(shapes.largest(deep), radius + max(size), size)
-            share = float((body & shell).sum() / max(1, shell.sum()))
-            candidates.append((share, body))
-            if share >= FREE_SHARE:
-                continue
-            free.append(_without_neighbours(tissue_depth, shapes.largest(deep), body, shell))
-            # What the next opening leaves nearly as it was had nothing foreign left on it.
-            if len(free) > 1 and free[-1].sum() > 0.95 * free[-2].sum():
-                return free[-2]
-    if free:
-        return free[-1]
-    if not candidates:
-        raise UnusableInput("No body of tissue was found in the magnitude; check that the images show a head.")
-    first, freest = candidates[0], min(candidates, key=lambda candidate: candidate[0])
-    # A brain without scalp, or a slab inside the brain, touches the head's surface whatever is done: nothing to cut.
-    return freest[1] if freest[0] < 0.3 * first[0] else first[1]
-
-
-def _without_neighbours(tissue_depth: Float, core: Bool, body: Bool, shell: Bool) -> Bool:
-    """Return the body without what hangs on it by a passage and reaches the scalp, like the eyes."""
-    numbers = shapes.basins(tissue_depth, LEAST_DYNAMIC_MM)
-    count = int(numbers.max()) + 1
-    volume, in_core, in_body, in_shell = (
-        np.bincount(numbers.ravel(), weights=part.ravel(), minlength=count).astype(np.float64)
-        for part in (np.ones_like(core), core, body, shell)
+    together = shapes.shrink(magnitude.square().mean(0).sqrt_(), factors)
+    first = shapes.shrink(magnitude[0], factors)
+    coarse_trusted = shapes.shrink(trusted, factors) > 0.5
+    hull, level = brain_hull(together, first, coarse_trusted, coarse_size, settings.least_signal, settings.closing_mm)
+    # Two coarse voxels around the hull hold everything that the fine grid still decides.
+    near = shapes.bounding_box(shapes.dilate(hull, 2.0, (1.0, 1.0, 1.0)))
+    box = tuple(
+        slice(cut.start * factor, min(cut.stop * factor, length))
+        for cut, factor, length in zip(near, factors, grid.shape, strict=True)
     )
-    own = (in_core > 0) | ((in_shell < FREE_SHARE * volume) & (in_body > 0.5 * volume))
-    own[0] = False
-    return own[numbers] & body
-
-
-def _rim(tissue: Bool, hull: Bool, factors: tuple[int, ...], size: Size) -> Bool:
-    """Return the mask on the fine grid: tissue within a coarse voxel of the hull, without holes."""
-    inner = shapes.enlarge(shapes.depth(hull, (1.0, 1.0, 1.0)) > 2.5, factors, tissue.shape)
-    outer = shapes.enlarge(shapes.dilate(hull, 1.0, (1.0, 1.0, 1.0)), factors, tissue.shape)
-    box = shapes.bounding_box(outer)
-    whole = (tissue[box] & outer[box]) | inner[box]
-    whole = shapes.close(whole, RIM_CLOSING_MM, size) & outer[box]
-    mask = np.zeros_like(tissue)
-    mask[box] = shapes.fill(shapes.largest(shapes.open(whole, RIM_OPENING_MM, size)))
+    images = magnitude[(slice(None), *box)]
+    fine_level = shapes.enlarge(level[near], factors, tuple(images.shape[1:]))
+    tissue = images[0].cpu().numpy() > settings.least_signal * fine_level
+    brain = fine_rim(tissue & trusted[box].cpu().numpy(), hull[near], factors, size)
+    if settings.peel_mm > 0:
+        brain = without_fluid(brain, images, fine_level, echo_times_s, size, settings.peel_mm)
+    mask = np.zeros(grid.shape, dtype=bool)
+    mask[box] = brain
     return mask
 
 
-def run(inputs: Mapping[str, Tensor], context: StepContext, settings: PhaseQualitySettings) -> dict[str, Tensor]:
-    """Mask the step's images; see `brain_mask`."""
-    mask, quality = brain_mask(inputs["magnitude"], inputs["phase"], context.grid, settings)
+def images_of(inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return a step's magnitude with as many images as its phase, and the phase.
+
+    One magnitude `(z, y, x)` serves all echoes; without phase it stands for one echo.
+    """
+    magnitude, phase = inputs["magnitude"], inputs.get("phase")
+    if magnitude.ndim == 3:
+        magnitude = magnitude.expand(len(phase) if phase is not None else 1, *magnitude.shape)
+    return magnitude, phase
+
+
+def times_of(magnitude: Tensor, context: StepContext) -> tuple[float, ...]:
+    """Return the echo times [s] of a step's magnitude; none where it is one image for all echoes."""
+    return context.echo_times_s if magnitude.ndim == 4 and len(magnitude) == len(context.echo_times_s) else ()
+
+
+def _run(inputs: Mapping[str, Tensor], context: StepContext, settings: MagnitudeSettings) -> dict[str, Tensor]:
+    magnitude, phase = images_of(inputs)
+    times = times_of(inputs["magnitude"], context)
+    mask, quality = brain_mask(magnitude, phase, context.grid, settings, times)
     return {"mask": mask, "quality": quality}
 
 
 PHASE_QUALITY = Method(
     name="phase_quality",
     citation="phase quality × magnitude, opened until the scalp lets go (second differences: doi:10.1364/AO.46.006623)",
-    run=run,
+    run=_run,
     settings=PhaseQualitySettings,
     inputs=("magnitude", "phase"),
     outputs=("mask", "quality"),
+    memory_volumes=6.0,
+)
+MAGNITUDE = Method(
+    name="magnitude",
+    citation="brain extraction from the magnitude: tissue opened until the scalp lets go",
+    run=_run,
+    settings=MagnitudeSettings,
+    inputs=("magnitude",),
+    outputs=("mask", "quality"),
+    memory_volumes=6.0,
 )

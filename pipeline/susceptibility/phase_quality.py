@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UnusableInput
-from pipeline.susceptibility.phase_unwrapping.turns import wrap
+
+_SLAB_VOXELS = 800_000
+"""Slabs of this size stay in a processor's cache through the many passes."""
 
 
 def phase_quality(phase: Tensor, magnitude: Tensor) -> Tensor:
@@ -41,33 +43,52 @@ def phase_quality(phase: Tensor, magnitude: Tensor) -> Tensor:
         raise UnusableInput(
             f"Phase {tuple(phase.shape)} and magnitude {tuple(magnitude.shape)} must have one shape (echo, z, y, x)."
         )
+    n_slices = phase.shape[1]
+    thickness = max(4, _SLAB_VOXELS // phase[0, 0].numel()) if phase.device.type == "cpu" else n_slices
+    quality = torch.empty_like(phase[0])
+    for start in range(0, n_slices, thickness):
+        stop = min(start + thickness, n_slices)
+        # Two slices more on either side: one for the second difference, one for the mean.
+        first, last = max(0, start - 2), min(n_slices, stop + 2)
+        rated = _rate(phase[:, first:last], magnitude[:, first:last], thick=n_slices > 2)
+        quality[start:stop] = rated[start - first : stop - first]
+    return quality
+
+
+def _rate(phase: Tensor, magnitude: Tensor, thick: bool) -> Tensor:
+    """Return the quality of a slab; `thick` where the whole volume has slices enough for a difference along z."""
+    axes = [axis for axis in range(3) if phase.shape[1 + axis] > 2 and (axis > 0 or thick)]
     weighted = torch.zeros_like(phase[0])
     total = torch.zeros_like(phase[0])
     for image, strength in zip(phase, magnitude, strict=True):
         weight = strength.square()
-        weighted += weight * _local_linearity(image)
         total += weight
-    quality = _box_mean(weighted) / _box_mean(total).clamp_min(torch.finfo(total.dtype).tiny)
-    return quality.clamp(0, 1)
+        weighted.addcmul_(weight, _bend(image / math.tau, axes))
+    # The counts of voxels in the two means cancel.
+    bend = _box_sum(weighted, axes) / _box_sum(total, axes).clamp_min_(torch.finfo(total.dtype).tiny)
+    return bend.mul_(-4 / max(1, len(axes))).add_(1).clamp_(0, 1)
 
 
-def _local_linearity(phase: Tensor) -> Tensor:
-    rate = torch.zeros_like(phase)
-    axes = [axis for axis in range(3) if phase.shape[axis] > 2]
+def _bend(turns: Tensor, axes: list[int]) -> Tensor:
+    """Return the size of the wrapped second difference [turns], summed over the axes."""
+    whole = torch.zeros_like(turns)
     for axis in axes:
-        length = phase.shape[axis]
-        before = phase.narrow(axis, 0, length - 2)
-        here = phase.narrow(axis, 1, length - 2)
-        after = phase.narrow(axis, 2, length - 2)
-        bend = wrap(after - 2 * here + before)
-        inner = 1 - bend.abs() / (math.pi / 2)
-        # The border has one neighbour only and takes the rate of the voxel beside it.
-        edges = [inner.narrow(axis, 0, 1), inner, inner.narrow(axis, length - 3, 1)]
-        rate += torch.cat(edges, dim=axis)
-    return rate / max(1, len(axes))
+        inner = turns.shape[axis] - 2
+        before, here, after = (turns.narrow(axis, start, inner) for start in range(3))
+        bend = (before + after).sub_(here, alpha=2)
+        bend.sub_(bend.round()).abs_()
+        whole.narrow(axis, 1, inner).add_(bend)
+        # The border has one neighbour only and takes the bend of the voxel beside it.
+        whole.narrow(axis, 0, 1).add_(bend.narrow(axis, 0, 1))
+        whole.narrow(axis, inner + 1, 1).add_(bend.narrow(axis, inner - 1, 1))
+    return whole
 
 
-def _box_mean(volume: Tensor) -> Tensor:
-    widths = [3 if length > 2 else 1 for length in volume.shape]
-    margins = [width // 2 for width in widths]
-    return torch.nn.functional.avg_pool3d(volume[None, None], widths, 1, margins, count_include_pad=False)[0, 0]
+def _box_sum(volume: Tensor, axes: list[int]) -> Tensor:
+    for axis in axes:
+        length = volume.shape[axis] - 1
+        total = volume.clone()
+        total.narrow(axis, 1, length).add_(volume.narrow(axis, 0, length))
+        total.narrow(axis, 0, length).add_(volume.narrow(axis, 1, length))
+        volume = total
+    return volume

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.errors import UnusableInput
 from pipeline.susceptibility import morphology as shapes
@@ -73,7 +74,7 @@ def test_a_region_without_outside_is_infinitely_deep() -> None:
 
 def test_shrinking_averages_blocks_and_enlarging_gives_the_grid_back() -> None:
     volume = np.random.default_rng(0).random((7, 8, 9)).astype(np.float32)
-    small = shapes.shrink(volume, (2, 2, 3))
+    small = shapes.shrink(torch.from_numpy(volume), (2, 2, 3))
     assert small.shape == (4, 4, 3)
     assert small[1, 1, 1] == pytest.approx(volume[2:4, 2:4, 3:6].mean(), rel=1e-5)
     large = shapes.enlarge(small, (2, 2, 3), volume.shape)
