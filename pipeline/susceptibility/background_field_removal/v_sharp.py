@@ -1,4 +1,4 @@
-"""V-SHARP: remove the background field by spherical means whose radius shrinks towards the mask's border."""
+"""SHARP and V-SHARP: remove the background by spherical means, of one radius or of radii that shrink at the border."""
 
 import math
 from collections.abc import Mapping
@@ -11,11 +11,20 @@ from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import AXES
-from pipeline.operators.padding import frame_around
-from pipeline.operators.spherical_mean import ball_kernel
+from pipeline.operators.spherical_mean import ball_kernel, balls_inside, refuse_too_small_for_ball
+from pipeline.susceptibility.background_field_removal.framed_field import cut_field
 
-# A ball counts as inside the mask where the mask's mean over it is one, up to the rounding of float32 FFTs.
-_COMPLETE = 1 - 1e-4
+_HELP_REGULARISATION = "damping of the low frequencies that the largest ball hardly keeps; larger drops more of them"
+
+
+@dataclass(frozen=True)
+class SharpSettings:
+    """Settings of SHARP."""
+
+    radius_mm: float = setting(
+        6.0, "mm", "radius of the ball; voxels nearer to the border are lost", minimum=0.5, maximum=40.0
+    )
+    regularisation: float = setting(3e-3, "1", _HELP_REGULARISATION, minimum=1e-6, maximum=1.0)
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,7 @@ class VSharpSettings:
     smallest_radius_mm: float = setting(
         3.0, "mm", "radius at the border; voxels nearer to it than this are lost", minimum=0.5, maximum=40.0
     )
-    threshold: float = setting(
-        0.05, "1", "spatial frequencies that the largest ball keeps less of are dropped", minimum=1e-4, maximum=0.5
-    )
+    regularisation: float = setting(3e-3, "1", _HELP_REGULARISATION, minimum=1e-6, maximum=1.0)
 
     def __post_init__(self) -> None:
         if self.smallest_radius_mm > self.largest_radius_mm:
@@ -40,10 +47,8 @@ class VSharpSettings:
             )
 
 
-def v_sharp(
-    total_field: Tensor, mask: Tensor, grid: Grid, settings: VSharpSettings, on_iteration: OnIteration | None = None
-) -> tuple[Tensor, Tensor]:
-    """Remove the field of all sources outside the mask.
+def sharp(total_field: Tensor, mask: Tensor, grid: Grid, settings: SharpSettings) -> tuple[Tensor, Tensor]:
+    """Remove the field of all sources outside the mask by the mean over one ball.
 
     Parameters
     ----------
@@ -54,7 +59,37 @@ def v_sharp(
     grid
         The grid.
     settings
-        Radii and threshold.
+        Radius and damping.
+
+    Returns
+    -------
+    Local field `(z, y, x)` [ppm], and the smaller mask in which it is known.
+
+    Raises
+    ------
+    UnusableInput
+        Shapes disagree, or the ball fits nowhere into the mask.
+
+    Source: Schweser 2011, doi:10.1016/j.neuroimage.2010.10.070.
+    """
+    return remove_by_balls(total_field, mask, grid, [settings.radius_mm], settings.regularisation)
+
+
+def v_sharp(
+    total_field: Tensor, mask: Tensor, grid: Grid, settings: VSharpSettings, on_iteration: OnIteration | None = None
+) -> tuple[Tensor, Tensor]:
+    """Remove the field of all sources outside the mask by balls that shrink towards its border.
+
+    Parameters
+    ----------
+    total_field
+        Relative field `(z, y, x)` [ppm].
+    mask
+        Bool `(z, y, x)`.
+    grid
+        The grid.
+    settings
+        Radii and damping.
     on_iteration
         Told the fraction done.
 
@@ -65,54 +100,102 @@ def v_sharp(
     Raises
     ------
     UnusableInput
-        No ball of the smallest radius fits into the mask.
+        Shapes disagree, or no ball of the smallest radius fits into the mask.
 
     Source: Wu 2012, doi:10.1002/mrm.23000; Özbay 2017, doi:10.1002/nbm.3550.
     """
-    radii = _radii(grid, settings)
-    step = min(grid.voxel_size_mm)
-    frame = frame_around(mask, grid, max(4, math.ceil(radii[0] / step) + 1))
-    inside = frame.embed(mask)
-    offset = total_field[mask].median()
-    field = torch.where(inside, frame.embed(total_field) - offset, 0.0)
-    field_spectrum, mask_spectrum = (torch.fft.rfftn(volume, dim=AXES) for volume in (field, inside.to(field.dtype)))
-    filtered, known = torch.zeros_like(field), torch.zeros_like(inside)
-    largest = ball_kernel(frame.grid, radii[0], field)
-    for number, radius in enumerate(radii):
-        kernel = largest if number == 0 else ball_kernel(frame.grid, radius, field)
-        fits = torch.fft.irfftn(mask_spectrum * kernel, s=frame.grid.shape, dim=AXES) >= _COMPLETE
-        fresh = fits & inside & ~known
-        mean = torch.fft.irfftn(field_spectrum * kernel, s=frame.grid.shape, dim=AXES)
-        filtered = torch.where(fresh, field - mean, filtered)
-        known |= fresh
+    return remove_by_balls(total_field, mask, grid, _radii(grid, settings), settings.regularisation, on_iteration)
+
+
+def remove_by_balls(
+    total_field: Tensor,
+    mask: Tensor,
+    grid: Grid,
+    radii_mm: list[float],
+    regularisation: float,
+    on_iteration: OnIteration | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Subtract from each voxel the mean over the largest ball that fits there, and undo what that did to the rest.
+
+    The largest ball's response h = 1 − S(k) is inverted as h / (h² + λ): a cut at a threshold in its place rings, and
+    its result depends on which few waves the size of the grid happens to offer near the threshold.
+
+    Parameters
+    ----------
+    total_field
+        Relative field `(z, y, x)` [ppm].
+    mask
+        Bool `(z, y, x)`.
+    grid
+        The grid.
+    radii_mm
+        Radii, rising [mm].
+    regularisation
+        λ.
+    on_iteration
+        Told the fraction done.
+
+    Raises
+    ------
+    UnusableInput
+        Shapes disagree, or no ball of the smallest radius fits into the mask.
+    """
+    refuse_too_small_for_ball(mask, grid, radii_mm[0])
+    cut = cut_field(total_field, mask, grid)
+    spectrum = torch.fft.rfftn(cut.field, dim=AXES)
+    filtered, known = torch.zeros_like(cut.field), torch.zeros_like(cut.inside)
+    for number, radius in enumerate(radii_mm):
+        kernel = ball_kernel(cut.frame.grid, radius, cut.field)
+        fits = balls_inside(cut.inside, kernel)
+        if number == 0:
+            known = fits
+            _refuse_nothing_left(known, radius)
+        mean = torch.fft.irfftn(spectrum * kernel, s=cut.shape, dim=AXES)
+        filtered = torch.where(fits, torch.sub(cut.field, mean, out=mean), filtered)
         if on_iteration is not None:
-            on_iteration((number + 1) / len(radii))
+            on_iteration((number + 1) / len(radii_mm))
+    kept = kernel.neg_().add_(1.0)
+    inverse = kept / (kept.square() + regularisation)
+    local = torch.fft.irfftn(torch.fft.rfftn(filtered, dim=AXES).mul_(inverse), s=cut.shape, dim=AXES)
+    return cut.frame.restore(local.mul_(known)), cut.frame.restore(known)
+
+
+def _refuse_nothing_left(known: Tensor, radius_mm: float) -> None:
     if not bool(known.any()):
-        raise UnusableInput(f"No ball of radius {radii[-1]} mm fits into the mask; choose a smaller smallest radius.")
-    high_pass = 1 - largest
-    inverse = torch.where(high_pass > settings.threshold, 1 / high_pass.clamp_min(settings.threshold), 0.0)
-    local = torch.fft.irfftn(torch.fft.rfftn(filtered, dim=AXES) * inverse, s=frame.grid.shape, dim=AXES)
-    return frame.restore(local * known), frame.restore(known)
+        raise UnusableInput(f"No ball of radius {radius_mm:g} mm fits into the mask; choose a smaller radius.")
 
 
 def _radii(grid: Grid, settings: VSharpSettings) -> list[float]:
-    """Return the radii from the largest to the smallest in steps of the finest voxel edge."""
+    """Return the radii from the smallest to the largest in steps of the finest voxel edge."""
     step = min(grid.voxel_size_mm)
     count = max(0, math.ceil((settings.largest_radius_mm - settings.smallest_radius_mm) / step - 1e-6))
-    return [settings.largest_radius_mm - number * step for number in range(count)] + [settings.smallest_radius_mm]
+    return [settings.smallest_radius_mm, *(settings.largest_radius_mm - step * back for back in reversed(range(count)))]
 
 
-def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: VSharpSettings) -> dict[str, Tensor]:
+def _run_sharp(artefacts: Mapping[str, Tensor], context: StepContext, settings: SharpSettings) -> dict[str, Tensor]:
+    local_field, mask = sharp(artefacts["total_field"], artefacts["mask"], context.grid, settings)
+    return {"local_field": local_field, "mask": mask}
+
+
+def _run_v_sharp(artefacts: Mapping[str, Tensor], context: StepContext, settings: VSharpSettings) -> dict[str, Tensor]:
     local_field, mask = v_sharp(
         artefacts["total_field"], artefacts["mask"], context.grid, settings, context.on_iteration
     )
     return {"local_field": local_field, "mask": mask}
 
 
+SHARP = Method(
+    name="sharp",
+    citation="Schweser 2011, doi:10.1016/j.neuroimage.2010.10.070",
+    run=_run_sharp,
+    settings=SharpSettings,
+    inputs=("total_field", "mask"),
+    outputs=("local_field", "mask"),
+)
 V_SHARP = Method(
     name="v_sharp",
     citation="Wu 2012, doi:10.1002/mrm.23000",
-    run=_run,
+    run=_run_v_sharp,
     settings=VSharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),

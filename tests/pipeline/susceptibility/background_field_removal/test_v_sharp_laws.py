@@ -83,7 +83,7 @@ def test_a_mask_too_thin_for_the_smallest_ball_is_refused() -> None:
     grid = Grid((24, 24, 24), (1.0, 1.0, 1.0))
     mask = torch.zeros(grid.shape, dtype=torch.bool)
     mask[12] = True
-    with pytest.raises(UnusableInput, match="smaller smallest radius"):
+    with pytest.raises(UnusableInput, match="choose a smaller radius"):
         v_sharp(torch.zeros(grid.shape), mask, grid, SETTINGS)
 
 
