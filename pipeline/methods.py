@@ -10,12 +10,14 @@ from pipeline.susceptibility.background_field_removal.v_sharp import V_SHARP
 from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
 from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
 from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
+from pipeline.susceptibility.dipole_inversion.l2 import L2
 from pipeline.susceptibility.dipole_inversion.medi import MEDI, MEDI_0
 from pipeline.susceptibility.dipole_inversion.ndi import NDI
 from pipeline.susceptibility.dipole_inversion.star import STAR
 from pipeline.susceptibility.dipole_inversion.tkd import TKD
 from pipeline.susceptibility.dipole_inversion.total_field import ROBUST
 from pipeline.susceptibility.dipole_inversion.total_variation import TOTAL_VARIATION
+from pipeline.susceptibility.dipole_inversion.weighted_tv import WEIGHTED_TV
 from pipeline.susceptibility.echo_combination import WEIGHTED_AVERAGE, WEIGHTED_LINEAR_FIT
 from pipeline.susceptibility.masking import PHASE_QUALITY
 from pipeline.susceptibility.multi_dimensional_integration import MDI
@@ -70,8 +72,10 @@ STEPS: dict[str, dict[str, Method]] = {
         V_SHARP,
     ),
     "dipole_inversion": _by_name(
+        WEIGHTED_TV,
         TOTAL_VARIATION,
         TKD,
+        L2,
         ILSQR,
         STAR,
         MEDI,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, StepContext, setting
 from pipeline.operators.dipole import AXES, dipole_kernel
@@ -22,7 +23,7 @@ class TkdSettings:
     correct_underestimation: bool = setting(
         True, "-", "divide by the mean of the point spread function, which the truncation makes smaller than one"
     )
-    margin: int = setting(16, "voxel", "least padding around the mask", minimum=4, maximum=128)
+    margin: int = setting(8, "voxel", "least padding around the mask", minimum=4, maximum=128)
 
 
 def truncated_division(local_field: Tensor, mask: Tensor, grid: Grid, settings: TkdSettings) -> Tensor:
@@ -43,29 +44,35 @@ def truncated_division(local_field: Tensor, mask: Tensor, grid: Grid, settings: 
     -------
     Susceptibility `(z, y, x)` [ppm], up to a constant.
 
+    Raises
+    ------
+    UnusableInput
+        Shapes disagree or the mask is empty.
+
     Source: Shmueli 2009, doi:10.1002/mrm.22135; correction: Schweser 2013, doi:10.1002/mrm.24405.
     """
+    if local_field.shape != mask.shape:
+        raise UnusableInput(f"The field has shape {tuple(local_field.shape)} but the mask {tuple(mask.shape)}.")
     frame = frame_around(mask, grid, settings.margin)
     kernel = dipole_kernel(frame.grid, dtype=local_field.dtype, device=local_field.device)
-    # sign(0) would delete the zero cone; the limit from the positive side is as good as the other.
-    sign = torch.where(kernel < 0, -1.0, 1.0).to(kernel.dtype)
-    inverse = sign / kernel.abs().clamp_min(settings.threshold)
+    # The zero cone counts as positive: a sign of zero would delete it.
+    inverse = kernel.abs().clamp_min_(settings.threshold).reciprocal_().copysign_(kernel)
     inverse[0, 0, 0] = 0.0
     if settings.correct_underestimation:
-        inverse /= _mean_over_full_spectrum(kernel * inverse, frame.grid.shape[2])
-    spectrum = torch.fft.rfftn(frame.embed(local_field * mask), dim=AXES)
-    spectrum *= inverse
-    susceptibility = torch.fft.irfftn(spectrum, s=frame.grid.shape, dim=AXES)
-    return frame.restore(susceptibility) * mask
+        inverse /= _mean_over_full_spectrum(kernel.mul_(inverse), frame.grid.shape[2])
+    spectrum = torch.fft.rfftn(frame.embed(torch.where(mask, local_field, 0.0)), dim=AXES)
+    spectrum.mul_(inverse)
+    return frame.restore(torch.fft.irfftn(spectrum, s=frame.grid.shape, dim=AXES)).mul_(mask)
 
 
 def _mean_over_full_spectrum(half: Tensor, width: int) -> Tensor:
     """Return the mean of an even spectrum of which a real FFT keeps one half; inner columns count twice."""
-    counts = torch.full((half.shape[-1],), 2.0, dtype=torch.float64, device=half.device)
+    columns = half.sum(dim=(0, 1)).double()
+    counts = torch.full_like(columns, 2.0)
     counts[0] = 1.0
     if width % 2 == 0:
         counts[-1] = 1.0
-    return ((half.double() * counts).sum() / (counts.sum() * half.shape[0] * half.shape[1])).to(half.dtype)
+    return ((columns * counts).sum() / (counts.sum() * half.shape[0] * half.shape[1])).to(half.dtype)
 
 
 def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: TkdSettings) -> dict[str, Tensor]:
