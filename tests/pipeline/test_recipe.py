@@ -45,7 +45,7 @@ def test_a_setting_in_the_text_reaches_the_method() -> None:
     [
         ("[total_field_inversion]", "[total_feld_inversion]", "did you mean 'total_field_inversion'"),
         ('"robust"', '"robst"', "did you mean 'robust'"),
-        ('"romeo"', '"romeo"\nmode = 3', "no parameter 'mode'"),
+        ('"romeo"', '"romeo"\nmod = 3', "no parameter 'mod'"),
     ],
 )
 def test_an_unknown_word_is_answered_with_the_nearest_right_one(wrong: str, right: str, words: str) -> None:
@@ -72,6 +72,13 @@ def test_a_step_without_its_input_is_named_with_the_steps_that_make_it() -> None
     without = DEFAULT.replace('[echo_combination]\nmethod = "weighted_linear_fit"', "")
     with pytest.raises(InvalidRecipe, match=r"needs 'total_field'.*echo_combination"):
         parse_recipe(without)
+
+
+def test_a_step_that_needs_what_only_files_hold_is_sent_to_the_command_for_files() -> None:
+    if not any("local_fields" in method.inputs for table in STEPS.values() for method in table.values()):
+        pytest.fail("the table lost its method of several orientations")
+    with pytest.raises(InvalidRecipe, match=r"needs 'local_fields'.*lodestone step"):
+        parse_recipe(DEFAULT + '\n[multi_orientation_inversion]\nmethod = "cosmos"\n')
 
 
 def test_a_chain_that_inverts_twice_is_refused() -> None:
