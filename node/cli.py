@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from node import __version__
+from node.commands.bench import bench
 from node.commands.console import FAILED, TRY_AGAIN, fail
 from node.commands.many_values import ManyValues
 
@@ -36,6 +37,8 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 NODE_TOML = Path("node.toml")
 
 NODE, MAPS, RECORD = "Node", "Maps without a network", "Record"
+
+app.add_typer(bench, name="bench", rich_help_panel=MAPS)
 
 
 def _directions(numbers: list[float] | None) -> tuple[tuple[float, float, float], ...]:

@@ -1,22 +1,19 @@
 """Every method of every step on every phantom: the table behind `lodestone bench accuracy`."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.method import Method
+from pipeline.method import OnIteration
 from pipeline.methods import STEPS
-from pipeline.recipe import builtin_recipe, builtin_recipe_names
+from pipeline.recipe import Recipe, builtin_recipe, builtin_recipe_names
 from pipeline.run import run
 from pipeline.studies.cases import Case
-from pipeline.studies.step_scores import STEP_SCORES, Column, Scores
-
-CHAIN = "chain"
-"""The pseudo-step whose methods are the built-in recipes, from the acquired phase to the referenced map."""
+from pipeline.studies.step_scores import CHAIN, FIELD_MAP, STEP_SCORES, Column, LackingTruth, Scores
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,11 @@ class Summary:
 
 def chosen_methods(steps: Sequence[str] = (), methods: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Return pairs of step and method, of all or of the named steps and methods, in the order in which steps run."""
-    table = {**{step: tuple(ways) for step, ways in STEPS.items()}, CHAIN: builtin_recipe_names()}
+    table = {step: tuple(ways) for step, ways in STEPS.items()}
+    table[FIELD_MAP] = tuple(
+        name for name, method in STEPS["echo_combination"].items() if "total_field" in method.outputs
+    )
+    table[CHAIN] = builtin_recipe_names()
     return [
         (step, name)
         for step, names in table.items()
@@ -72,31 +73,52 @@ def judge(case: Case, chosen: Sequence[tuple[str, str]]) -> Iterator[Result]:
             yield Result(step, name, case.name, case.family, scores, seconds)
 
 
-class LackingTruth(Exception):
-    """A simulated scan gives a method no input, or its output no truth."""
-
-
 def _scored(case: Case, step: str, name: str) -> tuple[Scores, float]:
     if step not in STEP_SCORES:
         raise LackingTruth("its result is a picture for the eye; there is no true one to compare with")
-    made, seconds = _chain(case, name) if step == CHAIN else _applied(case, step, STEPS[step][name])
+    work = prepared(case, step, name)
+    began = time.perf_counter()
+    made = work()
+    seconds = time.perf_counter() - began
     return STEP_SCORES[step].score(case, made), seconds
 
 
-def _applied(case: Case, step: str, method: Method) -> tuple[Mapping[str, Tensor], float]:
-    given = case.artefacts_for(step)
-    missing = [name for name in method.inputs if name not in given]
+def prepared(
+    case: Case, step: str, name: str, on_iteration: OnIteration | None = None
+) -> Callable[[], Mapping[str, Tensor]]:
+    """Return the call that runs one method on a case, its inputs made; a single method tells its progress.
+
+    Raises
+    ------
+    LackingTruth
+        The case lacks an input of the method.
+    """
+    if step == CHAIN:
+        recipe = builtin_recipe(name)
+        return lambda: _chain(case, recipe)
+    if step == FIELD_MAP:
+        return lambda: _field_map(case, name)
+    method, given = STEPS[step][name], case.artefacts_for(step)
+    missing = [artefact for artefact in method.inputs if artefact not in given]
     if missing:
         raise LackingTruth(f"a simulated scan gives no {', '.join(missing).replace('_', ' ')}")
-    began = time.perf_counter()
-    made = method.apply(given, case.context, method.settings())
-    return made, time.perf_counter() - began
+    context = replace(case.context, on_iteration=on_iteration)
+    return lambda: method.apply(given, context, method.settings())
 
 
-def _chain(case: Case, recipe: str) -> tuple[Mapping[str, Tensor], float]:
-    began = time.perf_counter()
-    maps, _ = run(case.scan.acquisition, builtin_recipe(recipe))
-    return {"susceptibility": maps.susceptibility, "mask": maps.mask}, time.perf_counter() - began
+def _field_map(case: Case, combination: str) -> Mapping[str, Tensor]:
+    """Map the total field from the acquired phase in the true brain, by the default of every earlier step."""
+    artefacts: dict[str, Tensor] = dict(case.artefacts_for("phase_offset_removal"))
+    for step in ("phase_offset_removal", "phase_unwrapping", "echo_combination"):
+        name = combination if step == "echo_combination" else next(iter(STEPS[step]))
+        method = STEPS[step][name]
+        artefacts |= method.apply(artefacts, case.context, method.settings())
+    return artefacts
+
+
+def _chain(case: Case, recipe: Recipe) -> Mapping[str, Tensor]:
+    maps, _ = run(case.scan.acquisition, recipe)
+    return {"susceptibility": maps.susceptibility, "mask": maps.mask}
 
 
 def summarise(results: Sequence[Result]) -> list[Summary]:

@@ -17,7 +17,6 @@ from pipeline.grid import Grid
 from pipeline.method import StepContext
 from pipeline.simulation.families import FAMILIES, find_family
 from pipeline.simulation.forward import coil_phase, relative_field
-from pipeline.simulation.phantom import Head
 from pipeline.simulation.sampling import SamplingGrid
 from pipeline.simulation.scanner import Protocol, SimulatedScan, acquire
 from pipeline.units import radians_per_ppm
@@ -56,13 +55,17 @@ _RAW_PHASE = frozenset({"coil_combination", "bipolar_correction", "phase_offset_
 
 @dataclass(frozen=True)
 class Case:
-    """One scan of one head; `artefacts_for` gives a step's inputs, the properties give the truth."""
+    """One scan of one head; `artefacts_for` gives a step's inputs, the properties give the truth.
+
+    `offset` is the phase that all echoes share [rad]; `r2star` [1/s] is None where it is not known.
+    """
 
     name: str
     family: str
     scan: SimulatedScan
-    r2star: Tensor
     protocol: Protocol
+    offset: Tensor
+    r2star: Tensor | None = None
 
     @property
     def grid(self) -> Grid:
@@ -77,23 +80,18 @@ class Case:
     @cached_property
     def field_noise(self) -> Tensor:
         """Least possible standard deviation of a field fitted with a phase offset [ppm], `(z, y, x)`."""
-        return least_field_noise(self.scan.acquisition.magnitude, self.signal_noise, ECHO_TIMES_S, self._tesla)
+        return least_field_noise(self.scan.acquisition.magnitude, self.signal_noise, self._times, self._tesla)
 
     @cached_property
     def field_noise_without_offset(self) -> Tensor:
         """The same for a field fitted to phase that is known to be free of an offset [ppm]."""
         magnitude = self.scan.acquisition.magnitude
-        return least_field_noise(magnitude, self.signal_noise, ECHO_TIMES_S, self._tesla, with_offset=False)
+        return least_field_noise(magnitude, self.signal_noise, self._times, self._tesla, with_offset=False)
 
     @property
     def signal_noise(self) -> float:
         """Standard deviation of one channel of the complex images [unit of the magnitude]."""
         return float(self.scan.acquisition.magnitude[0][self.mask].mean()) / self.protocol.snr
-
-    @cached_property
-    def offset(self) -> Tensor:
-        """Phase that all echoes share [rad], `(z, y, x)`."""
-        return coil_phase(_voxels(self.scan, self.protocol).points())
 
     @cached_property
     def depth_mm(self) -> Tensor:
@@ -114,7 +112,7 @@ class Case:
     @property
     def turns(self) -> Tensor:
         """Whole turns to add to the wrapped phase, `(echo, z, y, x)`."""
-        true = torch.stack([self.scan.total_field * radians_per_ppm(time, self._tesla) for time in ECHO_TIMES_S])
+        true = torch.stack([self.scan.total_field * radians_per_ppm(time, self._tesla) for time in self._times])
         return ((true - self.offset_free_phase) / (2 * math.pi)).round()
 
     @cached_property
@@ -127,11 +125,15 @@ class Case:
     @property
     def context(self) -> StepContext:
         """What a method may know beside its arrays; several B0 directions for steps that take several scans."""
-        return StepContext(self.grid, ECHO_TIMES_S, self._tesla, b0_directions=_tilted(self.grid.b0_direction))
+        return StepContext(self.grid, self._times, self._tesla, b0_directions=_tilted(self.grid.b0_direction))
 
     @property
     def _tesla(self) -> float:
         return self.protocol.b0_tesla
+
+    @property
+    def _times(self) -> tuple[float, ...]:
+        return self.protocol.echo_times_s
 
     def artefacts_for(self, step: str) -> dict[str, Tensor]:
         """Return every input that a simulated scan can give to a step."""
@@ -145,9 +147,10 @@ class Case:
             "local_field": self._noisy(self.scan.local_field, 2),
             "field_noise": torch.where(self.mask, self.field_noise, 0.0),
             "susceptibility": torch.where(self.mask, self.scan.susceptibility + _REFERENCE_SHIFT_PPM, 0.0),
-            "r2star": torch.where(self.mask, self.r2star, 0.0),
             "region": self.mask & (self.scan.susceptibility.abs() < 1e-3),
         }
+        if self.r2star is not None:
+            given["r2star"] = torch.where(self.mask, self.r2star, 0.0)
         if step == "masking":
             del given["mask"]
         special = _SPECIAL_INPUTS.get(step)
@@ -171,7 +174,10 @@ def make_case(family: str, seed: int, scan_name: str, protocol: Protocol) -> Cas
     head = find_family(family).head(seed)
     numbered = replace(protocol, seed=seed)
     scan = acquire(head, numbered)
-    return Case(f"{family}, {scan_name}", family, scan, _relaxation(head, scan, numbered), numbered)
+    voxels = _voxels(scan, numbered)
+    # The tissues' own decay, without the dephasing by uneven fields.
+    r2star = head.sample(voxels, sum(protocol.voxel_size_mm) / 3).r2star
+    return Case(f"{family}, {scan_name}", family, scan, numbered, coil_phase(voxels.points()), r2star)
 
 
 def cases(
@@ -227,12 +233,6 @@ def _voxels(scan: SimulatedScan, protocol: Protocol) -> SamplingGrid:
     return SamplingGrid(protocol.shape, scan.first_position_mm, (steps[0], steps[1], steps[2]))
 
 
-def _relaxation(head: Head, scan: SimulatedScan, protocol: Protocol) -> Tensor:
-    """Return the tissues' R2* [1/s] at the voxels, without the dephasing by uneven fields."""
-    edge_mm = sum(protocol.voxel_size_mm) / 3
-    return head.sample(_voxels(scan, protocol), edge_mm).r2star
-
-
 def _wrapped(phase: Tensor) -> Tensor:
     return torch.remainder(phase + math.pi, 2 * math.pi) - math.pi
 
@@ -251,7 +251,7 @@ def _coil_inputs(case: Case, n_coils: int = 6) -> dict[str, Tensor]:
     images = torch.polar(case.scan.acquisition.magnitude, case.scan.acquisition.phase)
     points = _voxels(case.scan, case.protocol).points() / 100
     chance = torch.Generator().manual_seed(case.protocol.seed)
-    echoes = torch.empty((len(ECHO_TIMES_S), n_coils, *case.grid.shape), dtype=torch.complex64)
+    echoes = torch.empty((len(images), n_coils, *case.grid.shape), dtype=torch.complex64)
     for coil in range(n_coils):
         angle = 2 * math.pi * coil / n_coils
         x, y = points[0] - math.cos(angle), points[1] - math.sin(angle)
@@ -277,9 +277,9 @@ def _tilted(b0_direction: tuple[float, float, float]) -> tuple[tuple[float, floa
 
 def _orientation_inputs(case: Case) -> dict[str, Tensor]:
     """Return the noisy local field of the truth for every tilt, computed on samples half a voxel apart."""
-    fine = torch.nn.functional.interpolate(
-        case.scan.susceptibility[None, None], scale_factor=2, mode="trilinear", align_corners=False
-    )[0, 0]
+    fine = case.scan.susceptibility
+    for axis in range(3):
+        fine = fine.repeat_interleave(2, axis)
     half = [size / 2 for size in case.grid.voxel_size_mm]
     fields = []
     for index, direction in enumerate(_tilted(case.grid.b0_direction)):

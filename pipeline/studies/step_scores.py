@@ -21,6 +21,15 @@ _NORMAL_MEDIAN = 0.6745
 """Median of the absolute value of a normal variable of unit variance."""
 Scores = dict[str, float]
 
+FIELD_MAP = "field_map"
+"""The pseudo-step from the acquired phase to the total field; its methods are those of the echo combination."""
+CHAIN = "chain"
+"""The pseudo-step from the acquired phase to the referenced map; its methods are the built-in recipes."""
+
+
+class LackingTruth(Exception):
+    """A simulated scan gives a method no input, or its output no truth; the sentence says which."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -54,6 +63,7 @@ MAP_COLUMNS = (
     Column("detrended_nrmse", "detrended", "%"),
     Column("slope", "slope", "1", "one"),
     _KEPT,
+    Column("dentate_error_ppb", "dentate error", "ppb"),
     Column("inner_nrmse", "deeper than 5 mm", "%"),
     Column("roi_error_ppb", "ROI error", "ppb"),
     Column("dgm_slope", "DGM slope", "1", "one"),
@@ -80,6 +90,7 @@ def score_map(case: Case, made: Mapping[str, Tensor]) -> Scores:
         "detrended_nrmse": detrended_nrmse(found, truth, mask),
         "slope": slope(found, truth, mask),
         "kept": _percent_kept(case, mask),
+        "dentate_error_ppb": _dentate_error(case, found, truth, mask),
         "inner_nrmse": _nrmse_below(case, INNER_MM, found, truth, mask),
         "roi_error_ppb": mean_absolute_error_ppb(regions),
         "dgm_slope": dgm_slope,
@@ -93,6 +104,13 @@ def score_map(case: Case, made: Mapping[str, Tensor]) -> Scores:
         "dgm_r2": dgm_r2,
         "calcification_moment_error": _moment_error(case, found, mask),
     }
+
+
+def _dentate_error(case: Case, found: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """Return the larger error of the dentate nuclei [ppb], which lie nearest to the air of the ears."""
+    names = {label: name for label, name in case.scan.label_names.items() if "dentate" in name.lower()}
+    regions = region_errors(found, truth, mask, case.scan.labels, names)
+    return max((abs(region.error_ppb) for region in regions), default=math.nan)
 
 
 def _moment_error(case: Case, found: Tensor, mask: Tensor) -> float:
@@ -111,21 +129,31 @@ def _score_local_field(case: Case, made: Mapping[str, Tensor]) -> Scores:
         "nrmse": nrmse(found, truth, mask),
         "deep_nrmse": _nrmse_below(case, DEEP_MM, found, truth, mask),
         "kept": _percent_kept(case, mask),
+        "dentate_bias_ppb": _dentate_error(case, found, truth, mask),
         "slope": slope(found, truth, mask),
         "mae_ppb": 1000 * mae(found, truth, mask),
     }
 
 
 def _score_field(case: Case, made: Mapping[str, Tensor]) -> Scores:
+    return _field_scores(case, made, case.field_noise_without_offset)
+
+
+def _score_field_map(case: Case, made: Mapping[str, Tensor]) -> Scores:
+    return _field_scores(case, made, case.field_noise)
+
+
+def _field_scores(case: Case, made: Mapping[str, Tensor], least_noise: Tensor) -> Scores:
     mask = _covered(case, made)
     deep = (case.depth_mm > DEEP_MM)[mask]
     error = (made["total_field"].float().cpu() - case.scan.total_field)[mask]
     # A whole turn of one echo more or less is a constant; so is the offset that a fit gives to the phase instead.
     error = 1000 * (error - error[deep].median())
-    bound = 1000 * case.field_noise_without_offset[mask]
+    bound = 1000 * least_noise[mask]
     noise = 1000 * made["field_noise"].cpu()[mask] if "field_noise" in made else torch.full_like(bound, math.nan)
     return {
-        "rms_over_bound": float(_rms(error[deep]) / _rms(bound[deep])),
+        "deep_over_bound": float(_rms(error[deep]) / _rms(bound[deep])),
+        "rms_over_bound": float(_rms(error) / _rms(bound)),
         "rms_ppb": float(_rms(error)),
         "median_over_bound": float(error.abs().median() / (_NORMAL_MEDIAN * bound.median())),
         "stated_noise_over_bound": float(noise.median() / bound.median()),
@@ -179,6 +207,8 @@ def _score_mask(case: Case, made: Mapping[str, Tensor]) -> Scores:
 
 def _score_relaxation(case: Case, made: Mapping[str, Tensor]) -> Scores:
     # Near the surface, dephasing by uneven fields adds to the tissue's own decay.
+    if case.r2star is None:
+        raise LackingTruth("the scan does not tell its true R2*")
     deep = case.mask & (case.depth_mm > DEEP_MM)
     error = (made["r2star"].float().cpu() - case.r2star)[deep]
     return {"rms_per_s": float(error.square().mean().sqrt()), "bias_per_s": float(error.median().abs())}
@@ -233,7 +263,8 @@ def _circular_rms(phase: Tensor) -> float:
 
 
 _FIELD_COLUMNS = (
-    Column("rms_over_bound", "rms / bound, deep", "1"),
+    Column("deep_over_bound", "rms / bound below 9 mm", "1"),
+    Column("rms_over_bound", "rms / bound", "1"),
     Column("rms_ppb", "rms", "ppb"),
     Column("median_over_bound", "median / bound", "1"),
     Column("stated_noise_over_bound", "stated noise / bound", "1", "one"),
@@ -242,6 +273,7 @@ _LOCAL_FIELD_COLUMNS = (
     Column("deep_nrmse", "deeper than 9 mm", "%"),
     Column("nrmse", "NRMSE", "%"),
     _KEPT,
+    Column("dentate_bias_ppb", "dentate bias", "ppb"),
     Column("slope", "slope", "1", "one"),
     Column("mae_ppb", "MAE", "ppb"),
 )
@@ -286,6 +318,7 @@ STEP_SCORES: dict[str, StepScore] = {
         ),
         _score_reference,
     ),
-    "chain": StepScore(MAP_COLUMNS, score_map),
+    FIELD_MAP: StepScore(_FIELD_COLUMNS, _score_field_map),
+    CHAIN: StepScore(MAP_COLUMNS, score_map),
 }
 """Steps that are not here make pictures for the eye, for which there is no truth."""

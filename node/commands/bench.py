@@ -1,0 +1,71 @@
+"""`lodestone bench`: how accurate and how fast every method is, on phantoms whose truth is known."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+bench = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Measure how accurate and how fast the methods are, on phantoms whose truth is known.",
+)
+
+Names = list[str] | None
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Processor threads; 0 takes all.")]
+Step = Annotated[Names, typer.Option("--step", "-s", help="Only this step, or `chain` for whole recipes; repeatable.")]
+Method = Annotated[Names, typer.Option("--method", "-m", help="Only methods of this name; repeatable.")]
+PeerPhantom = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with phantom.npz: also measure what must be reached on it.", exists=True, file_okay=False
+    ),
+]
+
+
+@bench.command()
+def accuracy(
+    step: Step = None,
+    method: Method = None,
+    family: Annotated[Names, typer.Option("--family", "-f", help="Only this phantom family; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One coarse scan per family, in a tenth of the time.")] = False,
+    seeds: Annotated[
+        str, typer.Option(help="report, or tuning: the heads on which settings may be chosen.")
+    ] = "report",
+    peer_phantom: PeerPhantom = None,
+    full: Annotated[bool, typer.Option("--full", help="Print every figure, not only the first of each step.")] = False,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Print the table of methods × phantoms with mean and worst case.
+
+    Example: `lodestone bench accuracy --quick --step dipole_inversion`
+    """
+    from node.commands.bench_accuracy import Wanted, bench_accuracy
+
+    wanted = Wanted(tuple(step or ()), tuple(method or ()), tuple(family or ()), quick, seeds)
+    bench_accuracy(wanted, peer_phantom, full, threads, as_json)
+
+
+@bench.command()
+def speed(
+    step: Step = None,
+    method: Method = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small volume; ratios are less sure.")] = False,
+    scaling: Annotated[
+        Path | None, typer.Option(help="Also time at 0.5, 1, 2 and 4 million voxels; write this PNG.", dir_okay=False)
+    ] = None,
+    peer_phantom: PeerPhantom = None,
+    gpu: Annotated[bool, typer.Option("--gpu/--no-gpu", help="Time the default chain on a GPU where one is.")] = True,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Print each method's time in FFT pairs and its memory in volumes, beside peers that are installed.
+
+    Example: `lodestone bench speed --scaling scaling.png`
+    """
+    from node.commands.bench_speed import Wanted, bench_speed
+
+    wanted = Wanted(tuple(step or ()), tuple(method or ()), quick)
+    bench_speed(wanted, scaling, peer_phantom, gpu, threads, as_json)
