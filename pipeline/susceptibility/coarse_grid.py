@@ -48,6 +48,12 @@ class CoarseGrid:
             volume = total
         return volume
 
+    def repeat(self, volume: Tensor) -> Tensor:
+        """Give every voxel of the full grid the value of its block."""
+        for axis, (factor, length) in enumerate(zip(self.factors, self.full.shape, strict=True)):
+            volume = volume.repeat_interleave(factor, axis).narrow(axis, 0, length)
+        return volume
+
     def smooth(self, volume: Tensor, sigma_mm: float) -> Tensor:
         """Smooth a volume of this grid with a Gaussian [mm] and sample the result on the full grid.
 

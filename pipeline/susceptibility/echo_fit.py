@@ -36,14 +36,10 @@ class MaskedVoxels:
     @classmethod
     def of(cls, mask: Tensor, grid: Grid) -> "MaskedVoxels":
         """List the voxels of a mask, bool `(z, y, x)` and not empty, on a grid."""
-        box = bounding_box(mask)
-        cut = mask[box]
+        cut = mask[bounding_box(mask)]
         z, y, x = cut.shape
-        in_box = cut.flatten().nonzero().flatten()
-        plane, rest = torch.div(in_box, y * x, rounding_mode="floor"), torch.remainder(in_box, y * x)
-        row, column = torch.div(rest, x, rounding_mode="floor"), torch.remainder(rest, x)
-        in_volume = (plane + box[0].start) * mask.shape[1] + row + box[1].start
-        in_volume = in_volume * mask.shape[2] + column + box[2].start
+        # Both lists run in the same order, because the box keeps the order of its voxels.
+        in_volume, in_box = (part.flatten().nonzero().flatten() for part in (mask, cut))
         return cls(replace(grid, shape=(z, y, x)), grid.shape, in_volume, in_box)
 
     def gather(self, volumes: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from torch import Tensor
 from pipeline.grid import Grid
 from pipeline.method import Method, NoSettings, OnIteration, StepContext
 from pipeline.reconstruction.coil_combination.coils import refuse_unusable, tell_nobody
-from pipeline.susceptibility.phase_offset_removal import first_echo_pair, signal_mask
-from pipeline.susceptibility.phase_unwrapping import romeo
-from pipeline.susceptibility.phase_unwrapping.turns import TURN
+from pipeline.susceptibility.coarse_grid import CoarseGrid
+from pipeline.susceptibility.phase_offset_removal import EchoPair, first_echo_pair, phase_until_first_echo, signal_mask
+from pipeline.susceptibility.phase_unwrapping.turns import TURN, add_whole_turns
 
 _SIGNAL_FRACTION = 0.05
+_BLOCK_MM = 2.0
 _PRODUCT_SHARE = 0.9
 
 
@@ -59,11 +60,8 @@ def mdi(
     pair = first_echo_pair(echo_times_s)
     refuse_unusable(coil_phase, coil_magnitude, len(echo_times_s), grid)
     real, imaginary = _products_with_first(coil_phase, coil_magnitude, on_iteration or tell_nobody)
+    growth = _phase_until_first_echo(real[1], imaginary[1], pair, grid)
     norm = real[0].sqrt().clamp_min_(torch.finfo(real.dtype).tiny)
-    difference = torch.atan2(imaginary[1], real[1])
-    strength = torch.hypot(imaginary[1], real[1]).sqrt_()
-    inside = signal_mask(strength, _SIGNAL_FRACTION)
-    growth = romeo.unwrap(difference[None], strength[None], inside, (1.0,))[0].mul_(pair.growth)
     for echo in range(real.shape[0]):
         phase = torch.atan2(imaginary[echo], real[echo]).add_(growth)
         torch.hypot(real[echo], imaginary[echo], out=imaginary[echo]).div_(norm)
@@ -88,6 +86,15 @@ def _products_with_first(coil_phase: Tensor, coil_magnitude: Tensor, tell: OnIte
             imaginary[echo].addcmul_(angle.sin_(), amplitude)
         tell(_PRODUCT_SHARE * (coil + 1) / (n_coils + 8))
     return real, imaginary
+
+
+def _phase_until_first_echo(real: Tensor, imaginary: Tensor, pair: EchoPair, grid: Grid) -> Tensor:
+    """Return the phase [rad] that the field builds up until the first echo, from the second's product with it."""
+    coarse = CoarseGrid.of(grid, _BLOCK_MM)
+    blocks = coarse.collect(real), coarse.collect(imaginary)
+    inside = signal_mask(torch.hypot(*blocks).sqrt_(), _SIGNAL_FRACTION)
+    guide = coarse.repeat(phase_until_first_echo(blocks, inside, pair).mul_(inside)).div_(pair.growth)
+    return add_whole_turns(torch.atan2(imaginary, real), guide).mul_(pair.growth)
 
 
 def run(inputs: Mapping[str, Tensor], context: StepContext, settings: NoSettings) -> dict[str, Tensor]:

@@ -78,14 +78,20 @@ def virtual_reference(
     size = torch.hypot(real, imaginary).clamp_min_(torch.finfo(real.dtype).tiny)
     real.div_(size)
     imaginary.div_(size)
+    del size
+
+    # Whole blocks at a time, so that no product of a full volume is ever held.
+    thickness = 4 * coarse.factors[0]
 
     def of_coil(coil: int) -> tuple[Tensor, Tensor]:
-        along = torch.cos(coil_phase[0, coil]).mul_(coil_magnitude[0, coil])
-        across = torch.sin(coil_phase[0, coil]).mul_(coil_magnitude[0, coil])
-        return (
-            coarse.collect((along * real).addcmul_(across, imaginary)),
-            coarse.collect(across.mul_(real).addcmul_(along, imaginary, value=-1)),
-        )
+        ahead, aside = [], []
+        for start in range(0, grid.shape[0], thickness):
+            slab = slice(start, start + thickness)
+            along = torch.cos(coil_phase[0, coil, slab]).mul_(coil_magnitude[0, coil, slab])
+            across = torch.sin(coil_phase[0, coil, slab]).mul_(coil_magnitude[0, coil, slab])
+            ahead.append(coarse.collect((along * real[slab]).addcmul_(across, imaginary[slab])))
+            aside.append(coarse.collect(across.mul_(real[slab]).addcmul_(along, imaginary[slab], value=-1)))
+        return torch.cat(ahead), torch.cat(aside)
 
     sensitivity = SmoothSensitivity(coarse, settings.smoothing_mm, of_coil)
     return combine(
@@ -106,7 +112,9 @@ def _reference(phase: Tensor, magnitude: Tensor, shift: Tensor, tell: OnIteratio
 
 def _centre_phases(phase: Tensor, magnitude: Tensor, grid: Grid, radius_mm: float) -> Tensor:
     """Return the phase [rad] of each coil around the centre of the signal, `(coil,)`."""
-    total = magnitude.square().sum(0)
+    total = torch.zeros_like(magnitude[0])
+    for image in magnitude:
+        total.addcmul_(image, image)
     distance2 = torch.zeros_like(total)
     for axis, (length, size) in enumerate(zip(grid.shape, grid.voxel_size_mm, strict=True)):
         shape = [1, 1, 1]
