@@ -19,7 +19,8 @@ from pipeline.susceptibility.dipole_inversion.total_field import ROBUST
 from pipeline.susceptibility.dipole_inversion.total_variation import TOTAL_VARIATION
 from pipeline.susceptibility.dipole_inversion.weighted_tv import WEIGHTED_TV
 from pipeline.susceptibility.echo_combination import WEIGHTED_AVERAGE, WEIGHTED_LINEAR_FIT
-from pipeline.susceptibility.masking import PHASE_QUALITY
+from pipeline.susceptibility.masking import MAGNITUDE, PHASE_QUALITY
+from pipeline.susceptibility.masking_by_phase import PHASE_ONLY, TWO_PASS
 from pipeline.susceptibility.multi_dimensional_integration import MDI
 from pipeline.susceptibility.nonlinear_fit import NONLINEAR_FIT
 from pipeline.susceptibility.phase_unwrapping.best_path import BEST_PATH
@@ -27,6 +28,8 @@ from pipeline.susceptibility.phase_unwrapping.laplacian import LAPLACIAN
 from pipeline.susceptibility.phase_unwrapping.romeo import ROMEO
 from pipeline.susceptibility.phase_unwrapping.spun import SPUN
 from pipeline.susceptibility.relaxometry import LOG_LINEAR
+from pipeline.susceptibility.relaxometry_arlo import ARLO
+from pipeline.susceptibility.relaxometry_nonlinear import NONLINEAR_DECAY
 
 
 def _by_name(*methods: Method) -> dict[str, Method]:
@@ -52,6 +55,9 @@ STEPS: dict[str, dict[str, Method]] = {
     ),
     "masking": _by_name(
         PHASE_QUALITY,
+        MAGNITUDE,
+        PHASE_ONLY,
+        TWO_PASS,
     ),
     "phase_unwrapping": _by_name(
         ROMEO,
@@ -67,6 +73,8 @@ STEPS: dict[str, dict[str, Method]] = {
     ),
     "relaxometry": _by_name(
         LOG_LINEAR,
+        ARLO,
+        NONLINEAR_DECAY,
     ),
     "background_field_removal": _by_name(
         V_SHARP,
@@ -91,6 +99,8 @@ STEPS: dict[str, dict[str, Method]] = {
     ),
     "referencing": _by_name(
         referencing.WHOLE_BRAIN,
+        referencing.CSF,
+        referencing.REGION,
         referencing.NONE,
     ),
 }

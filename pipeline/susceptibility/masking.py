@@ -153,7 +153,7 @@ PHASE_QUALITY = Method(
 )
 MAGNITUDE = Method(
     name="magnitude",
-    citation="brain extraction from the magnitude: tissue opened until the scalp lets go",
+    citation="brain extraction by morphology, after Shattuck 2001 (NeuroImage 13:856)",
     run=_run,
     settings=MagnitudeSettings,
     inputs=("magnitude",),

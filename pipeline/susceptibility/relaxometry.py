@@ -1,4 +1,4 @@
-"""Fit the effective transverse relaxation rate R2* to the magnitude of the echoes."""
+"""Fit the effective transverse relaxation rate R2* to the logarithm of the magnitude of the echoes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,20 @@ from pipeline.method import Method, StepContext, setting
 
 
 @dataclass(frozen=True)
-class LogLinearSettings:
+class RateLimits:
+    """Between which rates the truth must lie; noise alone leaves these limits."""
+
+    highest_rate: float = setting(1000.0, "1/s", "rates are limited to between zero and this", minimum=1.0)
+    longest_time: float = setting(1.0, "s", "T2* is at most this, as of fluid", minimum=0.001)
+
+
+@dataclass(frozen=True)
+class LogLinearSettings(RateLimits):
     """Choices of the weighted log-linear fit."""
 
     reweightings: int = setting(
         3, "1", "fits repeated with weights from the fitted instead of the noisy signal", minimum=0, maximum=20
     )
-    highest_rate: float = setting(1000.0, "1/s", "rates are limited to between zero and this", minimum=1.0)
 
 
 def log_linear(
@@ -57,18 +64,10 @@ def log_linear(
     Salvador 2005, doi:10.1002/hbm.20076 (reweighted log-linear fit of a decay).
     """
     settings = settings or LogLinearSettings()
-    if len(echo_times_s) < 2:
-        raise SingleEcho("R2* needs two echoes or more; leave relaxometry out of the recipe for one echo.")
-    if magnitude.shape[0] != len(echo_times_s) or magnitude.shape[1:] != mask.shape:
-        raise UnusableInput(
-            f"Magnitude {tuple(magnitude.shape)} does not fit {len(echo_times_s)} echo times and a mask of "
-            f"{tuple(mask.shape)}."
-        )
-    signal = magnitude[:, mask]
+    signal, times = decays(magnitude, mask, echo_times_s)
     peak = signal.amax(0).clamp_min(torch.finfo(signal.dtype).tiny)
     # Zeros stored by the scanner have no logarithm; at a thousandth of the peak their weight is a millionth.
     logarithm = (signal / peak).clamp_min(1e-3).log()
-    times = torch.tensor(echo_times_s, dtype=signal.dtype, device=signal.device)[:, None]
     fitted = logarithm
     rate = torch.zeros_like(peak)
     for _ in range(settings.reweightings + 1):
@@ -79,21 +78,60 @@ def log_linear(
         rate = rate.clamp(0, settings.highest_rate)
         level = (weight * (logarithm + rate * times)).sum(0) / total
         fitted = (level - rate * times).clamp_min(-6.9)
-    result = torch.zeros_like(magnitude[0])
-    result[mask] = rate
-    return result
+    return laid_out(rate, mask)
 
 
-def run(inputs: Mapping[str, Tensor], context: StepContext, settings: LogLinearSettings) -> dict[str, Tensor]:
-    """Fit R2* to the step's magnitude; see `log_linear`."""
-    return {"r2star": log_linear(inputs["magnitude"], inputs["mask"], context.echo_times_s, settings)}
+def decays(
+    magnitude: Tensor, mask: Tensor, echo_times_s: Sequence[float], least_echoes: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Return the signals in the mask `(echo, voxel)` [arbitrary] and the echo times `(echo, 1)` [s].
+
+    Raises
+    ------
+    SingleEcho
+        There is one echo only.
+    UnusableInput
+        Shapes disagree, or there are fewer echoes than the fit needs.
+    """
+    if len(echo_times_s) < 2:
+        raise SingleEcho("R2* needs two echoes or more; leave relaxometry out of the recipe for one echo.")
+    if len(echo_times_s) < least_echoes:
+        raise UnusableInput(
+            f"This fit of R2* needs {least_echoes} echoes or more and there are {len(echo_times_s)}; choose log_linear."
+        )
+    if magnitude.ndim != 4 or magnitude.shape[0] != len(echo_times_s) or magnitude.shape[1:] != mask.shape:
+        raise UnusableInput(
+            f"Magnitude {tuple(magnitude.shape)} does not fit {len(echo_times_s)} echo times and a mask of "
+            f"{tuple(mask.shape)}."
+        )
+    signal = magnitude[:, mask]
+    return signal, torch.tensor(echo_times_s, dtype=signal.dtype, device=signal.device)[:, None]
+
+
+def laid_out(rate: Tensor, mask: Tensor) -> Tensor:
+    """Return the rates of the voxels in a mask as a volume, zero outside."""
+    volume = torch.zeros(mask.shape, dtype=rate.dtype, device=rate.device)
+    volume[mask] = rate
+    return volume
+
+
+def rate_and_time(r2star: Tensor, mask: Tensor, settings: RateLimits) -> dict[str, Tensor]:
+    """Return R2* [1/s] and T2* [s], the latter at most the longest time of the settings and zero outside the mask."""
+    time = r2star.clamp_min(1 / settings.longest_time).reciprocal_()
+    return {"r2star": r2star, "t2star": torch.where(mask, time, 0.0)}
+
+
+def _run(inputs: Mapping[str, Tensor], context: StepContext, settings: LogLinearSettings) -> dict[str, Tensor]:
+    rate = log_linear(inputs["magnitude"], inputs["mask"], context.echo_times_s, settings)
+    return rate_and_time(rate, inputs["mask"], settings)
 
 
 LOG_LINEAR = Method(
     name="log_linear",
     citation="Salvador 2005, doi:10.1002/hbm.20076",
-    run=run,
+    run=_run,
     settings=LogLinearSettings,
     inputs=("magnitude", "mask"),
-    outputs=("r2star",),
+    outputs=("r2star", "t2star"),
+    memory_volumes=12.0,
 )
