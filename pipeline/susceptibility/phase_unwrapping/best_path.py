@@ -64,4 +64,5 @@ BEST_PATH = Method(
     settings=NoSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
+    memory_volumes=20.0,
 )

@@ -61,22 +61,20 @@ def unwrap_each_echo(
     refuse_unusable(phase, magnitude, mask, echo_times_s)
     box = bounding_box(mask)
     inside = mask[box]
-    guides = torch.zeros_like(phase[(slice(None), *box)])
-    expected = torch.zeros_like(guides[0])
+    result = torch.zeros_like(phase)
     parts = number_parts(inside)
     for echo, time in enumerate(echo_times_s):
         if on_iteration is not None:
             on_iteration(echo / len(echo_times_s))
-        if echo:
-            expected = guides[echo - 1] * (time / echo_times_s[echo - 1])
+        acquired, previous = phase[(echo, *box)], result[(max(echo - 1, 0), *box)]
+        # Before the first echo there is nothing but zeros.
+        expected = previous * (time / echo_times_s[max(echo - 1, 0)])
         known = expected if follow_previous else torch.zeros_like(expected)
         # Path searches trust their input to lie within ±π; outside the mask anything may stand.
-        wrapped = torch.where(inside, wrap(phase[(echo, *box)] - known), 0)
-        unwrapped = known + unwrap_volume(wrapped, torch.where(inside, magnitude[(echo, *box)], 0), inside)
-        guides[echo] = parts.nearest(unwrapped, expected)
-    guides = add_whole_turns(phase[(slice(None), *box)], guides)
-    result = torch.zeros_like(phase)
-    result[(slice(None), *box)] = torch.where(inside, guides, 0)
+        wrapped = torch.where(inside, wrap(acquired - known), 0)
+        unwrapped = unwrap_volume(wrapped, torch.where(inside, magnitude[(echo, *box)], 0), inside).add_(known)
+        guide = parts.nearest(unwrapped, expected)
+        result[(echo, *box)] = torch.where(inside, add_whole_turns(acquired, guide), 0)
     if on_iteration is not None:
         on_iteration(1.0)
     return result

@@ -59,8 +59,7 @@ def unwrap_by_least_squares(
     """
     settings = settings or LaplacianSettings()
     bright = magnitude[mask].mean().clamp_min(torch.finfo(magnitude.dtype).tiny)
-    trust = (magnitude / bright).square().clamp(1e-2, 1.0) * mask
-    weights = _edge_weights(trust)
+    weights = _edge_weights((magnitude / bright).square_().clamp_(1e-2, 1.0).mul_(mask))
     right_side = torch.zeros_like(phase)
     for axis, weight in enumerate(weights):
         right_side += adjoint_difference(weight * wrap(forward_difference(phase, axis)), axis)
@@ -71,15 +70,15 @@ def unwrap_by_least_squares(
         return image
 
     smooth = _solve(normal_equations, right_side, mask, settings)
-    return add_whole_turns(phase, smooth + _open_constants(phase - smooth, trust, mask))
+    return add_whole_turns(phase, smooth.add_(_open_constants(phase - smooth, magnitude, mask)))
 
 
-def _open_constants(lag: Tensor, trust: Tensor, mask: Tensor) -> Tensor:
+def _open_constants(lag: Tensor, magnitude: Tensor, mask: Tensor) -> Tensor:
     """Return what least squares leaves open in each part of the mask: the mean angle by which the phase is ahead."""
     parts = number_parts(mask)
     sums = lag.new_zeros(2, parts.count)
-    sums[0].index_add_(0, parts.number, (trust * lag.sin())[mask])
-    sums[1].index_add_(0, parts.number, (trust * lag.cos())[mask])
+    sums[0].index_add_(0, parts.number, (magnitude * lag.sin())[mask])
+    sums[1].index_add_(0, parts.number, (magnitude * lag.cos())[mask])
     constants = torch.zeros_like(lag)
     constants[mask] = torch.atan2(sums[0], sums[1])[parts.number]
     return constants
@@ -94,28 +93,30 @@ def _edge_weights(trust: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _solve(
-    normal_equations: Callable[[Tensor], Tensor], right_side: Tensor, inside: Tensor, settings: LaplacianSettings
+    normal_equations: Callable[[Tensor], Tensor], residual: Tensor, inside: Tensor, settings: LaplacianSettings
 ) -> Tensor:
-    """Solve by conjugate gradients, preconditioned with the inverse Laplacian of the whole box."""
-    z, y, x = (fast_even_size(length) for length in right_side.shape)
-    inverse = _inverse_laplacian_spectrum((z, y, x), right_side)
-    guess = torch.zeros_like(right_side)
-    residual = right_side.clone()
-    direction = torch.zeros_like(right_side)
-    previous = right_side.new_ones(())
-    start = right_side.norm()
+    """Solve by conjugate gradients, preconditioned with the inverse Laplacian of the box; changes the residual."""
+    z, y, x = (fast_even_size(length) for length in residual.shape)
+    inverse = _inverse_laplacian_spectrum((z, y, x), residual)
+    guess = torch.zeros_like(residual)
+    direction = torch.zeros_like(residual)
+    previous = residual.new_ones(())
+    start = residual.norm()
     for _ in range(settings.iterations):
         if residual.norm() <= settings.tolerance * start:
             break
         spectrum = torch.fft.rfftn(residual, s=(z, y, x), dim=_AXES).mul_(inverse)
-        better = torch.fft.irfftn(spectrum, s=(z, y, x), dim=_AXES)[tuple(slice(n) for n in residual.shape)]
-        better *= inside
+        padded = torch.fft.irfftn(spectrum, s=(z, y, x), dim=_AXES)
+        better = padded[tuple(slice(n) for n in residual.shape)] * inside
+        del spectrum, padded
         size = torch.dot(residual.flatten(), better.flatten())
         direction.mul_(size / previous).add_(better)
+        del better
         image = normal_equations(direction)
         stride = size / torch.dot(direction.flatten(), image.flatten())
         guess.addcmul_(direction, stride)
         residual.addcmul_(image, stride, value=-1)
+        del image
         previous = size
     return guess
 
@@ -153,4 +154,5 @@ LAPLACIAN = Method(
     settings=LaplacianSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
+    memory_volumes=13.0,
 )

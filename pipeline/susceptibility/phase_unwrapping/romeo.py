@@ -96,7 +96,8 @@ def unwrap(
     bounded = wrap(wrapped) if float(wrapped.abs().max()) > math.pi else wrapped
     guide = _search_parts(bounded, magnitude[box], inside, np.asarray(echo_times_s, dtype=np.float32) * 1e3, settings)
     result = torch.zeros_like(phase)
-    torch.mul(add_whole_turns(wrapped, guide), inside, out=result[box])
+    for echo, (acquired, turned) in enumerate(zip(wrapped, guide, strict=True)):
+        result[(echo, *box[1:])] = torch.where(inside, add_whole_turns(acquired, turned), 0)
     if on_iteration is not None:
         on_iteration(1.0)
     return result
@@ -173,4 +174,5 @@ ROMEO = Method(
     settings=RomeoSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
+    memory_volumes=11.0,
 )

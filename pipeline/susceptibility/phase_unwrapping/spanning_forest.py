@@ -21,7 +21,7 @@ class Pairs:
 
     first: Indices
     second: Indices
-    jump: Indices
+    jump: NDArray[np.signedinteger]
 
     def __len__(self) -> int:
         return len(self.first)

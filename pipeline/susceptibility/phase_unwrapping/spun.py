@@ -57,14 +57,17 @@ def unwrap_by_regions(phase: Tensor, magnitude: Tensor, mask: Tensor, settings: 
     Ye 2019, J Magn Reson Imaging 50:62.
     """
     inside = mask.cpu().numpy()
-    angles = phase.detach().cpu().double().numpy()[inside]
-    pairs, reliability = _rated_pairs(angles, magnitude.detach().cpu().double().numpy()[inside], neighbours(inside))
+    angles = phase.detach().cpu().numpy()[inside]
+    pairs, reliability = _rated_pairs(angles, magnitude.detach().cpu().numpy()[inside], neighbours(inside))
     trusted = reliability >= settings.least_reliability
-    forest = grow(len(angles), pairs.take(trusted), 1 - reliability[trusted])
-    turns = _merged(forest, pairs, reliability)
-    unwrapped = np.zeros(inside.shape)
-    unwrapped[inside] = angles + TURN * turns
-    return torch.from_numpy(unwrapped).to(device=phase.device, dtype=phase.dtype)
+    # A trusted pair ends up inside one region, so only the others are needed after the growing.
+    doubtful, doubtful_reliability = pairs.take(~trusted), reliability[~trusted]
+    pairs, reliability = pairs.take(trusted), reliability[trusted]
+    forest = grow(len(angles), pairs, np.subtract(1, reliability, out=reliability))
+    turns = _merged(forest, doubtful, doubtful_reliability)
+    unwrapped = np.zeros(inside.shape, dtype=angles.dtype)
+    unwrapped[inside] = angles + TURN * turns.astype(angles.dtype)
+    return torch.from_numpy(unwrapped).to(device=phase.device)
 
 
 def _rated_pairs(
@@ -74,14 +77,14 @@ def _rated_pairs(
     first, second = ends
     step = angles[second] - angles[first]
     jump = -np.rint(step / TURN)
-    size = np.abs(step + TURN * jump) / np.pi
+    size = np.abs(step + angles.dtype.type(TURN) * jump) / angles.dtype.type(np.pi)
     n_voxels = len(angles)
     total = np.bincount(first, size, n_voxels) + np.bincount(second, size, n_voxels)
     count = np.bincount(first, minlength=n_voxels) + np.bincount(second, minlength=n_voxels)
     bright = max(float(np.median(magnitude)), np.finfo(np.float64).tiny)
-    quality = (1 - total / np.maximum(count, 1)) * np.minimum(magnitude / bright, 1)
+    quality = ((1 - total / np.maximum(count, 1)) * np.minimum(magnitude / bright, 1)).astype(np.float32)
     reliability = (1 - size) * np.minimum(quality[first], quality[second])
-    return Pairs(first, second, jump.astype(np.int32)), np.clip(reliability, 0, 1).astype(np.float32)
+    return Pairs(first, second, jump.astype(np.int8)), np.clip(reliability, 0, 1).astype(np.float32)
 
 
 def _merged(forest: Forest, pairs: Pairs, reliability: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -158,4 +161,5 @@ SPUN = Method(
     settings=SpunSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
+    memory_volumes=13.0,
 )

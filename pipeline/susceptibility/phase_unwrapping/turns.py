@@ -89,8 +89,11 @@ class Parts:
 def number_parts(mask: Tensor) -> Parts:
     """Return the parts of a mask, bool `(z, y, x)`."""
     numbers, count = ndimage.label(mask.cpu().numpy())
-    inside = torch.from_numpy(numbers).to(device=mask.device)[mask].long() - 1
-    return Parts(mask, inside, count)
+    if count == 1:
+        # One stored zero stands for all voxels.
+        zero = torch.zeros(1, dtype=torch.int64, device=mask.device)
+        return Parts(mask, zero.expand(int(mask.sum())), count)
+    return Parts(mask, torch.from_numpy(numbers).to(device=mask.device)[mask].long() - 1, count)
 
 
 def refuse_unusable(phase: Tensor, magnitude: Tensor, mask: Tensor, echo_times_s: Sequence[float]) -> None:
