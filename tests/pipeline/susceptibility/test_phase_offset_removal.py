@@ -8,7 +8,16 @@ import torch
 
 from pipeline.errors import SingleEcho, UnusableInput
 from pipeline.method import NoSettings, StepContext
-from pipeline.susceptibility.phase_offset_removal import MCPC_3D_S, NONE, OffsetSettings, mcpc_3d_s, signal_mask
+from pipeline.susceptibility.phase_offset_removal import (
+    MCPC_3D_S,
+    NONE,
+    EchoPair,
+    OffsetSettings,
+    aspire,
+    mcpc_3d_s,
+    signal_mask,
+    whole_echo_pair,
+)
 from pipeline.susceptibility.phase_unwrapping.turns import wrap
 from pipeline.units import radians_per_ppm
 from tests.pipeline.susceptibility.echoes import B0_TESLA, GRID, Echoes, echoes
@@ -91,6 +100,46 @@ def test_the_step_gives_what_the_function_gives() -> None:
     result = MCPC_3D_S.run(given, context, MCPC_3D_S.settings())
     assert tuple(result) == MCPC_3D_S.outputs
     assert torch.equal(result["phase"], mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, GRID)[0])
+
+
+@pytest.mark.parametrize(
+    ("echo_times_s", "pair"),
+    [
+        ((0.005, 0.010, 0.015), EchoPair(0, 1, 1.0)),
+        ((0.006, 0.009, 0.012), EchoPair(0, 2, 1.0)),
+        ((0.010, 0.015), EchoPair(0, 1, 2.0)),
+    ],
+)
+def test_aspire_takes_the_echoes_with_the_smallest_whole_multiple(
+    echo_times_s: tuple[float, ...], pair: EchoPair
+) -> None:
+    assert whole_echo_pair(echo_times_s) == pair
+    assert not pair.needs_unwrapping
+
+
+@pytest.mark.parametrize("echo_times_s", [(0.005, 0.010, 0.015), (0.010, 0.015)])
+def test_aspire_removes_the_offset_without_unwrapping(echo_times_s: tuple[float, ...]) -> None:
+    scan = echoes(echo_times_s=echo_times_s, offset_rad=1.5, noise=0.005, field_ppm=1.5)
+    corrected, _ = aspire(scan.phase, scan.magnitude, scan.echo_times_s, GRID, SHARP)
+    grown = torch.stack([radians_per_ppm(time, B0_TESLA) * scan.field for time in echo_times_s])
+    left = wrap(corrected - grown)[:, scan.mask]
+    assert left.abs().mean() < 0.06
+
+
+def test_aspire_names_the_echo_times_that_do_not_match() -> None:
+    scan = echoes(echo_times_s=(0.004, 0.012, 0.020))
+    with pytest.raises(UnusableInput, match=r"4, 12, 20 ms.*mcpc_3d_s"):
+        aspire(scan.phase, scan.magnitude, scan.echo_times_s, GRID)
+    with pytest.raises(SingleEcho, match="two echoes"):
+        whole_echo_pair((0.004,))
+
+
+def test_the_offset_does_not_depend_on_the_voxel_size_of_the_blocks() -> None:
+    scan = echoes(noise=0.0, offset_rad=1.0)
+    fine = replace(GRID, voxel_size_mm=(1.0, 0.5, 0.75))
+    joined = mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, fine, OffsetSettings(smoothing_mm=4.0))[1]
+    alone = mcpc_3d_s(scan.phase, scan.magnitude, scan.echo_times_s, GRID, OffsetSettings(smoothing_mm=8.0))[1]
+    assert wrap(joined - alone)[scan.mask].abs().max() < 0.05
 
 
 def test_none_leaves_the_phase_alone() -> None:
