@@ -16,6 +16,7 @@ from node.commands.bench_targets import measure_targets, print_targets, target_d
 from node.commands.console import err, out, print_json, words
 from node.local_run import use_threads
 from pipeline.errors import OutOfMemory
+from pipeline.recipe import builtin_recipe
 from pipeline.studies.cases import Case
 from pipeline.studies.gpu_bench import DeviceRun, LargestVolume, large_series, largest_volume, run_on
 from pipeline.studies.peers import PeerTiming, time_peers
@@ -126,8 +127,9 @@ def _grown(wanted: Wanted, chosen: list[tuple[str, str]], quiet: bool) -> dict[s
 def _gpu() -> tuple[DeviceRun, LargestVolume | None]:
     series = large_series()
     # The first run also compiles and caches what the second uses.
-    run_on("cuda", series)
-    done = run_on("cuda", series)
+    recipe = builtin_recipe("default")
+    run_on("cuda", series, recipe)
+    done = run_on("cuda", series, recipe)
     try:
         return done, largest_volume(series)
     except OutOfMemory as error:

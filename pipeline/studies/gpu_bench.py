@@ -7,7 +7,7 @@ import torch
 
 from pipeline.acquisition import Acquisition
 from pipeline.errors import OutOfMemory
-from pipeline.recipe import builtin_recipe
+from pipeline.recipe import Recipe, builtin_recipe
 from pipeline.run import run
 from pipeline.simulation.phantom import adult_head
 from pipeline.simulation.scanner import Protocol, acquire
@@ -20,7 +20,7 @@ _STEP_OF_SEARCH = 1.25
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """The default chain on a device: seconds per step, and the most memory in use [GiB]."""
+    """A recipe on a device: seconds per step, and the most memory in use [GiB]."""
 
     device: str
     shape: tuple[int, int, int]
@@ -44,7 +44,7 @@ def large_series(protocol: Protocol = LARGE) -> Acquisition:
     return acquire(adult_head(), protocol).acquisition
 
 
-def run_on(device: str, acquisition: Acquisition, recipe: str = "default") -> DeviceRun:
+def run_on(device: str, acquisition: Acquisition, recipe: Recipe) -> DeviceRun:
     """Map a series on a device and time its steps.
 
     Raises
@@ -66,7 +66,7 @@ def run_on(device: str, acquisition: Acquisition, recipe: str = "default") -> De
 
     base = start_peak(device)
     inputs = sum(images.numel() * images.element_size() for images in (moved.magnitude, moved.phase))
-    run(moved, builtin_recipe(recipe), listen)
+    run(moved, recipe, listen)
     used = peak_bytes(device) - (0.0 if device.startswith("cuda") else base - inputs)
     return DeviceRun(device, acquisition.grid.shape, len(acquisition.echo_times_s), seconds, used / 2**30)
 
@@ -91,7 +91,7 @@ def largest_volume(acquisition: Acquisition, device: str = "cuda", limit_gib: fl
             stretched = _stretched(acquisition, stretch)
             torch.cuda.empty_cache()
             try:
-                done = run_on(device, stretched)
+                done = run_on(device, stretched, builtin_recipe("default"))
             except OutOfMemory:
                 break
             best = LargestVolume(done.shape, math.prod(done.shape), done.peak_gib, limit_gib)
