@@ -1,0 +1,196 @@
+"""Explain a field by sources inside and outside the mask: reweighted least squares on coarser and coarser grids."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import NotConverged
+from pipeline.method import OnIteration
+from pipeline.operators.gradient import add_weighted_laplacian
+from pipeline.solvers.conjugate_gradient import conjugate_gradient
+from pipeline.susceptibility.dipole_inversion.total_field_grids import Problem, refined, steepness
+
+_OUTLIER = 3.0
+_START_OUTLIER = 10.0
+_MAD_TO_SIGMA = 1.4826
+# Some sources have no field at all (a uniform one, for instance): without a ridge they collect rounding errors.
+_RIDGE = 1e-6
+_PRECISION = 1e-6
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often the weights are renewed on one grid, and how many conjugate gradient steps each of them gets."""
+
+    rounds: int
+    iterations: int
+
+    def cost(self, problem: Problem) -> float:
+        """Return the work in steps times voxels."""
+        return self.rounds * self.iterations * math.prod(problem.grid.shape)
+
+
+@dataclass(frozen=True)
+class _Quadratic:
+    """The least squares problem of one round; data terms on the problem's window, the rest on its frame."""
+
+    problem: Problem
+    precision: Tensor
+    links: tuple[Tensor, Tensor, Tensor]
+    inverse_diagonal: Tensor
+
+    def __call__(self, source: Tensor) -> Tensor:
+        """Apply D W² D + ∇ᵀ λ ∇ and the ridge."""
+        result = self.adjoint(self.problem.dipole(source)[self.problem.window])
+        return self.add_penalty(result, source)
+
+    def adjoint(self, field: Tensor) -> Tensor:
+        """Return the sources D W² f of a field on the window."""
+        framed = self.inverse_diagonal.new_zeros(self.problem.grid.shape)
+        torch.mul(field, self.precision, out=framed[self.problem.window])
+        return self.problem.dipole(framed)
+
+    def add_penalty(self, target: Tensor, source: Tensor) -> Tensor:
+        """Add the penalty's and the ridge's gradient to a target, in place."""
+        window = self.problem.window
+        add_weighted_laplacian(target[window], source[window], self.links)
+        return target.addcdiv_(source, self.inverse_diagonal, value=_RIDGE)
+
+    def precondition(self, residual: Tensor) -> Tensor:
+        """Divide by the diagonal: in its unit all voxels are seen alike."""
+        return residual * self.inverse_diagonal
+
+
+def explain(
+    problems: list[Problem],
+    efforts: list[Effort],
+    regularisation: float,
+    smoothing: float,
+    told: OnIteration | None = None,
+) -> Tensor:
+    """Find the sources that explain the field, on the coarsest grid first; each solution is the start of the next.
+
+    Parameters
+    ----------
+    problems
+        The problem on the fine grid, then on the coarser ones.
+    efforts
+        The effort on each of them.
+    regularisation
+        λ [ppm·mm].
+    smoothing
+        Gradient below which total variation becomes quadratic [ppm/mm].
+    told
+        Told the fraction done.
+
+    Returns
+    -------
+    Sources on the frame of the fine grid `(z, y, x)` [ppm].
+
+    Raises
+    ------
+    NotConverged
+        The sources found explain the field worse than none.
+    """
+    costs = [effort.cost(problem) for effort, problem in zip(efforts, problems, strict=True)]
+    solution = torch.zeros_like(problems[-1].visibility)
+    done = 0.0
+    for depth in reversed(range(len(problems))):
+        if depth + 1 < len(problems):
+            solution = refined(solution, problems[depth + 1], problems[depth])
+        share = costs[depth] / sum(costs)
+        listener = _scaled(told, done, done + share)
+        solution = _reweighted_rounds(problems[depth], solution, efforts[depth], regularisation, smoothing, listener)
+        done += share
+    _refuse_divergence(problems[0], solution)
+    return solution
+
+
+def _reweighted_rounds(
+    problem: Problem,
+    solution: Tensor,
+    effort: Effort,
+    regularisation: float,
+    smoothing: float,
+    told: OnIteration | None,
+) -> Tensor:
+    """Solve weighted least squares again and again, with weights from the last solution."""
+    for number in range(effort.rounds):
+        is_start = not bool(solution.any())
+        misfit = problem.field - problem.dipole(solution)[problem.window]
+        # Also before the first round of a grid, where the start explains little yet: a wrong voxel that is fitted once
+        # takes many rounds to be forgotten.
+        limit = _OUTLIER if number else _START_OUTLIER
+        weight = problem.weight if is_start else problem.weight * _trust(problem, misfit, limit)
+        strength = 0.0 if is_start else regularisation
+        quadratic = _quadratic(problem, solution, weight.square(), strength, smoothing)
+        listener = _scaled(told, number / effort.rounds, (number + 1) / effort.rounds)
+        solution = _least_squares(quadratic, solution, misfit, effort.iterations, listener)
+    return solution
+
+
+def _least_squares(
+    quadratic: _Quadratic, solution: Tensor, misfit: Tensor, iterations: int, told: Callable[[float], None] | None
+) -> Tensor:
+    """Minimise the quadratic of one round by preconditioned conjugate gradients."""
+    right_side = quadratic.adjoint(quadratic.problem.field)
+    tolerance = _PRECISION * math.sqrt(float((right_side.square_() * quadratic.inverse_diagonal).sum()))
+    del right_side
+    # The residual from the misfit keeps digits that a difference of two large right sides would lose.
+    residual = quadratic.add_penalty(quadratic.adjoint(misfit).neg_(), solution).neg_()
+    return conjugate_gradient(
+        quadratic,
+        residual,
+        solution,
+        n_iterations=iterations,
+        tolerance=tolerance,
+        preconditioner=quadratic.precondition,
+        on_iteration=None if told is None else (lambda step: told(step / iterations)),
+    )
+
+
+def _quadratic(
+    problem: Problem, solution: Tensor, precision: Tensor, regularisation: float, smoothing: float
+) -> _Quadratic:
+    """Build the quadratic whose penalty λ/|∇χ| equals the total variation at the last solution."""
+    inside = problem.inside[problem.window]
+    squared = steepness(solution[problem.window], inside, problem.grid.voxel_size_mm)
+    strength = squared.add_(smoothing**2).rsqrt_().mul_(problem.stiffness).mul_(regularisation)
+    diagonal = problem.visibility.clone()
+    inner = diagonal[problem.window]
+    links = []
+    for axis, step in enumerate(problem.grid.voxel_size_mm):
+        size = inner.shape[axis] - 1
+        both = inside.narrow(axis, 0, size) & inside.narrow(axis, 1, size)
+        link = strength.narrow(axis, 0, size) * both / step**2
+        inner.narrow(axis, 0, size).add_(link)
+        inner.narrow(axis, 1, size).add_(link)
+        links.append(link)
+    return _Quadratic(problem, precision, (links[0], links[1], links[2]), diagonal.reciprocal_())
+
+
+def _trust(problem: Problem, misfit: Tensor, limit: float) -> Tensor:
+    """Return factors below one for voxels whose weighted misfit lies beyond `limit` robust standard deviations."""
+    distance = (misfit * problem.weight).abs_()
+    spread = _MAD_TO_SIGMA * distance[problem.weight > 0].median()
+    return (limit * spread / distance.clamp_min_(1e-12)).clamp_max_(1.0)
+
+
+def _refuse_divergence(problem: Problem, solution: Tensor) -> None:
+    """Refuse a solution that explains the typical voxel's field worse than no source at all."""
+    seen = problem.weight > 0
+    misfit = problem.dipole(solution)[problem.window] - problem.field
+    left = (misfit * problem.weight)[seen].abs().median()
+    before = (problem.field * problem.weight)[seen].abs().median()
+    # Written so that NaN is refused too.
+    if not bool(left <= before):
+        raise NotConverged("The inversion diverged: its map does not explain the field. Check the mask and the field.")
+
+
+def _scaled(told: OnIteration | None, start: float, end: float) -> OnIteration | None:
+    if told is None:
+        return None
+    return lambda fraction: told(start + (end - start) * fraction)
