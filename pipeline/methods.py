@@ -6,7 +6,11 @@ from pipeline.reconstruction.coil_combination import offset_removal
 from pipeline.reconstruction.coil_combination.adaptive import ADAPTIVE
 from pipeline.reconstruction.coil_combination.virtual_reference import VIRTUAL_REFERENCE
 from pipeline.susceptibility import bipolar_correction, phase_offset_removal, referencing
-from pipeline.susceptibility.background_field_removal.v_sharp import V_SHARP
+from pipeline.susceptibility.background_field_removal.ismv import ISMV
+from pipeline.susceptibility.background_field_removal.lbv import LBV
+from pipeline.susceptibility.background_field_removal.pdf import PDF
+from pipeline.susceptibility.background_field_removal.resharp import RESHARP, V_RESHARP
+from pipeline.susceptibility.background_field_removal.v_sharp import SHARP, V_SHARP
 from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
 from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
 from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
@@ -30,6 +34,8 @@ from pipeline.susceptibility.phase_unwrapping.spun import SPUN
 from pipeline.susceptibility.relaxometry import LOG_LINEAR
 from pipeline.susceptibility.relaxometry_arlo import ARLO
 from pipeline.susceptibility.relaxometry_nonlinear import NONLINEAR_DECAY
+from pipeline.susceptibility.source_separation import CHI_SEPARATION, VOXELWISE
+from pipeline.susceptibility.weighting import SMWI, SWI, TRUE_SWI
 
 
 def _by_name(*methods: Method) -> dict[str, Method]:
@@ -78,6 +84,12 @@ STEPS: dict[str, dict[str, Method]] = {
     ),
     "background_field_removal": _by_name(
         V_SHARP,
+        SHARP,
+        RESHARP,
+        V_RESHARP,
+        PDF,
+        LBV,
+        ISMV,
     ),
     "dipole_inversion": _by_name(
         WEIGHTED_TV,
@@ -102,5 +114,14 @@ STEPS: dict[str, dict[str, Method]] = {
         referencing.CSF,
         referencing.REGION,
         referencing.NONE,
+    ),
+    "source_separation": _by_name(
+        CHI_SEPARATION,
+        VOXELWISE,
+    ),
+    "weighting": _by_name(
+        SWI,
+        SMWI,
+        TRUE_SWI,
     ),
 }

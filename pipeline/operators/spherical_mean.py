@@ -9,7 +9,8 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.operators.dipole import AXES
 
-_SUBVOXELS = 5
+_SUBVOXELS = 8
+_MOMENT_ROUNDS = 8
 # A ball counts as inside the mask where the mask's mean over it is one: less than a voxel's share of the largest ball,
 # more than the rounding of float32 FFTs.
 _COMPLETE = 1 - 3e-5
@@ -35,7 +36,7 @@ def ball_kernel(grid: Grid, radius_mm: float, like: Tensor) -> Tensor:
     -------
     Shape `(z, y, x // 2 + 1)`, 1 at zero frequency.
     """
-    octant = _share_inside(grid, radius_mm)
+    octant = _ball_octant(grid, radius_mm)
     waves = [_cosines(size, octant.shape[axis], half=axis == 2) for axis, size in enumerate(grid.shape)]
     plane = torch.tensordot(octant, waves[2], dims=([2], [1]))
     plane = torch.tensordot(plane, waves[1], dims=([1], [1])).transpose(1, 2)
@@ -90,15 +91,56 @@ def _cosines(size: int, reach: int, half: bool) -> Tensor:
     return waves
 
 
-def _share_inside(grid: Grid, radius_mm: float) -> Tensor:
-    """Return for each voxel of the octant of offsets from the centre the share of its volume inside the ball."""
-    squared, reaches = [], []
+def _ball_octant(grid: Grid, radius_mm: float) -> Tensor:
+    """Return the octant of offsets of a ball whose second moments are alike along all axes.
+
+    A voxel blurs the ball by its own size, more along its long edges: a mean that reaches farther along one axis leaves
+    a share of every parabola, however harmonic. The ball is therefore shortened along long edges until it is even.
+    """
+    wanted = radius_mm**2 / 5 + min(grid.voxel_size_mm) ** 2 / 12
+    least = (min(grid.voxel_size_mm) / 2) ** 2
+    squared_axes = [radius_mm**2] * 3
+    octant = _share_inside(grid, squared_axes)
+    if len(set(grid.voxel_size_mm)) == 1:
+        return octant
+    for _ in range(_MOMENT_ROUNDS):
+        moments = _second_moments(octant, grid)
+        squared_axes = [max(a + 5 * (wanted - m), least) for a, m in zip(squared_axes, moments, strict=True)]
+        octant = _share_inside(grid, squared_axes)
+    return octant
+
+
+def _second_moments(octant: Tensor, grid: Grid) -> list[float]:
+    """Return the mean squared distance from the centre along each axis [mm²] of the whole ball."""
+    weights = octant.clone()
+    for axis in range(3):
+        weights.narrow(axis, 1, weights.shape[axis] - 1).mul_(2)
+    weights /= weights.sum()
+    moments = []
+    for axis, step in enumerate(grid.voxel_size_mm):
+        others = tuple(other for other in range(3) if other != axis)
+        distances = step * torch.arange(weights.shape[axis], dtype=torch.float64)
+        moments.append(float((weights.sum(dim=others) * distances.square()).sum()))
+    return moments
+
+
+def _share_inside(grid: Grid, squared_axes: list[float]) -> Tensor:
+    """Return for each voxel of the octant the share of its volume inside an ellipsoid of these half axes [mm²].
+
+    Along the longest voxel edge the share is exact, across it the mean over a fine lattice of lines.
+    """
+    steps, half_axes = grid.voxel_size_mm, [math.sqrt(squared) for squared in squared_axes]
+    exact = max(range(3), key=lambda axis: steps[axis])
+    across = [axis for axis in range(3) if axis != exact]
+    reach = [min(math.ceil(half_axes[i] / steps[i] + 0.5), grid.shape[i] // 2) + 1 for i in range(3)]
     parts = (torch.arange(_SUBVOXELS, dtype=torch.float64) + 0.5) / _SUBVOXELS - 0.5
-    for step, size in zip(grid.voxel_size_mm, grid.shape, strict=True):
-        reach = min(math.ceil(radius_mm / step + 0.5), size // 2) + 1
-        centres = torch.arange(reach, dtype=torch.float64)[:, None]
-        squared.append(((centres + parts) * step).square().flatten())
-        reaches += [reach, _SUBVOXELS]
-    distance2 = squared[0][:, None, None] + squared[1][:, None] + squared[2]
-    inside = (distance2 <= radius_mm**2).view(reaches)
-    return inside.sum(dim=(1, 3, 5)).to(torch.float64) / _SUBVOXELS**3
+    lines = [
+        ((torch.arange(reach[axis])[:, None] + parts) * (steps[axis] / half_axes[axis])).square().flatten()
+        for axis in across
+    ]
+    chord = (1.0 - lines[0][:, None] - lines[1]).clamp_min_(0.0).sqrt_() * (half_axes[exact] / steps[exact])
+    centres = torch.arange(reach[exact], dtype=torch.float64)[:, None, None]
+    upper, lower = torch.minimum(chord, centres + 0.5), torch.maximum(-chord, centres - 0.5)
+    covered = (upper - lower).clamp_min_(0.0)
+    share = torch.nn.functional.avg_pool2d(covered[None], _SUBVOXELS)[0]
+    return share.movedim(0, exact).contiguous()

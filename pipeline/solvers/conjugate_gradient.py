@@ -18,6 +18,7 @@ def conjugate_gradient(
     tolerance: float = 0.0,
     preconditioner: Callable[[Tensor], Tensor] | None = None,
     on_iteration: Callable[[int], None] | None = None,
+    in_place: bool = False,
 ) -> Tensor:
     """Improve a solution of `operator(x) = b` by conjugate gradients.
 
@@ -28,7 +29,7 @@ def conjugate_gradient(
     residual
         b − operator(start), any shape; overwritten.
     start
-        Where to start, same shape; not changed.
+        Where to start, same shape; not changed unless `in_place`.
     n_iterations
         How many steps at most.
     tolerance
@@ -38,6 +39,8 @@ def conjugate_gradient(
         Applies an approximate inverse; symmetric and positive definite.
     on_iteration
         Called with the number of steps done.
+    in_place
+        Let the solution take the memory of `start`.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def conjugate_gradient(
 
     Source: Hestenes & Stiefel 1952, doi:10.6028/jres.049.044.
     """
-    solution = start.clone()
+    solution = start if in_place else start.clone()
     direction = residual.clone() if preconditioner is None else preconditioner(residual).clone()
     energy = _inner(residual, direction)
     for step in range(n_iterations):
@@ -61,9 +64,12 @@ def conjugate_gradient(
         length = energy / curvature
         solution.add_(direction, alpha=length)
         residual.sub_(applied, alpha=length)
+        # Freed before the preconditioner asks for as much again.
+        del applied
         improved = residual if preconditioner is None else preconditioner(residual)
         previous, energy = energy, _inner(residual, improved)
-        direction.mul_(energy / previous).add_(improved)
+        torch.add(improved, direction, alpha=energy / previous, out=direction)
+        del improved
         if on_iteration is not None:
             on_iteration(step + 1)
     return solution

@@ -1,5 +1,6 @@
 """The total field as every background field removal starts on it: cut around the mask, without its constant offset."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
+from pipeline.method import OnIteration
 from pipeline.operators.padding import Frame, frame_around
 
 
@@ -24,7 +26,7 @@ class FramedField:
         return self.frame.grid.shape
 
 
-def cut_field(total_field: Tensor, mask: Tensor, grid: Grid, margin: int = 1) -> FramedField:
+def cut_field(total_field: Tensor, mask: Tensor, grid: Grid, margin: int = 1, multiple: int = 2) -> FramedField:
     """Cut the field to the mask's bounding box with a margin, and subtract its median.
 
     A constant is background whatever else is, and a large one would cost single precision its last digits.
@@ -39,6 +41,8 @@ def cut_field(total_field: Tensor, mask: Tensor, grid: Grid, margin: int = 1) ->
         The grid of both.
     margin
         Least rim [voxels] around the mask; one keeps balls that leave the box apart from those inside it.
+    multiple
+        Every size of the frame is a multiple of this even number.
 
     Raises
     ------
@@ -47,7 +51,14 @@ def cut_field(total_field: Tensor, mask: Tensor, grid: Grid, margin: int = 1) ->
     """
     if total_field.shape != mask.shape:
         raise UnusableInput(f"The field has shape {tuple(total_field.shape)} but the mask {tuple(mask.shape)}.")
-    frame = frame_around(mask, grid, margin)
+    frame = frame_around(mask, grid, margin, multiple)
     inside = frame.embed(mask)
     offset = total_field[mask].median()
     return FramedField(frame, torch.where(inside, frame.embed(total_field) - offset, 0.0), inside)
+
+
+def counted(told: OnIteration | None, n_iterations: int) -> Callable[[int], None] | None:
+    """Return a listener of step numbers that tells the fraction done."""
+    if told is None:
+        return None
+    return lambda step: told(step / n_iterations)

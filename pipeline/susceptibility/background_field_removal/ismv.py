@@ -12,8 +12,7 @@ from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import AXES
 from pipeline.operators.spherical_mean import ball_kernel, balls_inside, refuse_too_small_for_ball
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
-from pipeline.susceptibility.background_field_removal.framed_field import cut_field
-from pipeline.susceptibility.background_field_removal.resharp import counted
+from pipeline.susceptibility.background_field_removal.framed_field import counted, cut_field
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
 """RESHARP: the smallest local field that explains the spherically filtered field, by conjugate gradients in k-space."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pipeline.errors import UnusableInput
+from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import AXES
 from pipeline.operators.spherical_mean import ball_kernel, balls_inside, refuse_too_small_for_ball
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
-from pipeline.susceptibility.background_field_removal.framed_field import FramedField, cut_field
+from pipeline.susceptibility.background_field_removal.framed_field import FramedField, counted, cut_field
 
 # Spatial frequencies that the ball keeps less of than the root of this are left to the iteration.
 _DAMPING = 1e-2
@@ -29,14 +30,54 @@ class ResharpSettings:
     iterations: int = setting(60, "1", "conjugate gradient steps at most", minimum=1, maximum=1000)
     tolerance: float = setting(1e-3, "1", "stop where the residual is below this share of its start", minimum=0.0)
 
+    @property
+    def radii_mm(self) -> tuple[float, ...]:
+        """Return the one radius [mm]."""
+        return (self.radius_mm,)
+
+
+@dataclass(frozen=True)
+class VResharpSettings:
+    """Settings of RESHARP with radii that shrink towards the border."""
+
+    radii_mm: tuple[float, ...] = setting(
+        (3.0, 6.0, 12.0), "mm", "rising radii; each voxel takes the largest ball that fits", minimum=0.5, maximum=40.0
+    )
+    regularisation: float = setting(3e-3, "1", "weight of the local field's size", minimum=1e-8, maximum=1.0)
+    iterations: int = setting(60, "1", "conjugate gradient steps at most", minimum=1, maximum=1000)
+    tolerance: float = setting(1e-3, "1", "stop where the residual is below this share of its start", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        if any(larger <= smaller for smaller, larger in itertools.pairwise(self.radii_mm)):
+            raise InvalidRecipe(f"The radii must rise; they are {list(self.radii_mm)} mm. Sort them.")
+
+
+@dataclass(frozen=True)
+class _Shell:
+    """The voxels that one ball is used for, and its filter δ − S between scaled coefficients and images.
+
+    `region` is `(z, y, x)`; `to_image` and `to_spectrum` are half spectra.
+    """
+
+    region: Tensor
+    kept: Tensor
+    to_image: Tensor
+    to_spectrum: Tensor
+
 
 def resharp(
-    total_field: Tensor, mask: Tensor, grid: Grid, settings: ResharpSettings, on_iteration: OnIteration | None = None
+    total_field: Tensor,
+    mask: Tensor,
+    grid: Grid,
+    settings: ResharpSettings | VResharpSettings,
+    on_iteration: OnIteration | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Minimise ‖M (δ − S)(B − b)‖² + λ‖b‖² over the local field b.
+    """Minimise Σ ‖M (δ − S)(B − b)‖² + λ‖b‖² over the local field b, summed over the balls.
 
-    S is the mean over a ball and M the mask in which the ball fits. The unknowns are the coefficients of b in k-space,
-    where the filter, the ridge and the preconditioner are diagonal: a step costs one pair of FFTs in place of two.
+    S is the mean over a ball and M the voxels in which it, but no larger one of those given, fits. The unknowns are the
+    coefficients of b in k-space, where the filter, the ridge and the preconditioner are diagonal: a step costs one pair
+    of FFTs per ball in place of two. Several balls are ours: unlike V-SHARP's one division, every shell is inverted by
+    the filter that was used there.
 
     Parameters
     ----------
@@ -47,35 +88,42 @@ def resharp(
     grid
         The grid.
     settings
-        Radius, weight and stopping rule.
+        Radii, weight and stopping rule.
     on_iteration
         Told the fraction done.
 
     Returns
     -------
-    Local field `(z, y, x)` [ppm], and the smaller mask M in which it is known.
+    Local field `(z, y, x)` [ppm], and the smaller mask, where the smallest ball fits, in which it is known.
 
     Raises
     ------
     UnusableInput
-        Shapes disagree, or the ball fits nowhere into the mask.
+        Shapes disagree, or the smallest ball fits nowhere into the mask.
     NotConverged
         The iteration diverged.
 
     Source: Sun & Wilman 2014, doi:10.1002/mrm.24765.
     """
-    refuse_too_small_for_ball(mask, grid, settings.radius_mm)
+    smallest = settings.radii_mm[0]
+    refuse_too_small_for_ball(mask, grid, smallest)
     cut = cut_field(total_field, mask, grid)
-    kernel = ball_kernel(cut.frame.grid, settings.radius_mm, cut.field)
-    known = balls_inside(cut.inside, kernel)
+    filters = [ball_kernel(cut.frame.grid, radius, cut.field) for radius in settings.radii_mm]
+    fits = [balls_inside(cut.inside, kernel) for kernel in filters]
+    known = fits[0]
     if not bool(known.any()):
-        raise UnusableInput(f"No ball of radius {settings.radius_mm:g} mm fits into the mask; choose a smaller radius.")
-    local = _solve(cut, known, kernel.neg_().add_(1.0), settings, on_iteration)
+        raise UnusableInput(f"No ball of radius {smallest:g} mm fits into the mask; choose a smaller radius.")
+    regions = [ball & ~larger for ball, larger in itertools.pairwise(fits)] + fits[-1:]
+    local = _solve(cut, regions, [kernel.neg_().add_(1.0) for kernel in filters], settings, on_iteration)
     return cut.frame.restore(local.mul_(known)), cut.frame.restore(known)
 
 
 def _solve(
-    cut: FramedField, known: Tensor, kept: Tensor, settings: ResharpSettings, told: OnIteration | None
+    cut: FramedField,
+    regions: list[Tensor],
+    kept: list[Tensor],
+    settings: ResharpSettings | VResharpSettings,
+    told: OnIteration | None,
 ) -> Tensor:
     """Return the local field on the frame.
 
@@ -83,24 +131,22 @@ def _solve(
     preconditioner, which so costs nothing.
     """
     shape = cut.shape
-    scale = (kept.square() + _DAMPING).rsqrt_()
-    doubled = kept.new_full((kept.shape[-1],), 2.0)
-    doubled[0] = 1.0
-    if shape[-1] % 2 == 0:
-        doubled[-1] = 1.0
-    doubled.sqrt_()
-    to_image, to_spectrum = kept * scale / doubled, kept * scale * doubled
+    doubled, scale = _root_of_doubling(shape[-1], cut.field), (kept[-1].square() + _DAMPING).rsqrt_()
+    shells = [
+        _Shell(region, filtered, filtered * scale / doubled, filtered * scale * doubled)
+        for region, filtered in zip(regions, kept, strict=True)
+    ]
     ridge = settings.regularisation * scale.square()
 
     def normal(coefficients: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(coefficients)
-        image = torch.fft.irfftn(spectrum * to_image, s=shape, dim=AXES, norm="ortho").mul_(known)
-        applied = torch.fft.rfftn(image, dim=AXES, norm="ortho").mul_(to_spectrum)
-        return torch.view_as_real(applied.addcmul_(spectrum, ridge))
+        applied = spectrum * ridge
+        for shell in shells:
+            image = torch.fft.irfftn(spectrum * shell.to_image, s=shape, dim=AXES, norm="ortho").mul_(shell.region)
+            applied += torch.fft.rfftn(image, dim=AXES, norm="ortho").mul_(shell.to_spectrum)
+        return torch.view_as_real(applied)
 
-    filtered = torch.fft.rfftn(cut.field, dim=AXES).mul_(kept)
-    filtered = torch.fft.irfftn(filtered, s=shape, dim=AXES).mul_(known)
-    right = torch.view_as_real(torch.fft.rfftn(filtered, dim=AXES, norm="ortho").mul_(to_spectrum))
+    right = _right_side(cut, shells)
     solution = conjugate_gradient(
         normal,
         right,
@@ -115,14 +161,28 @@ def _solve(
     return torch.fft.irfftn(spectrum, s=shape, dim=AXES, norm="ortho")
 
 
-def counted(told: OnIteration | None, n_iterations: int) -> Callable[[int], None] | None:
-    """Return a listener of step numbers that tells the fraction done."""
-    if told is None:
-        return None
-    return lambda step: told(step / n_iterations)
+def _right_side(cut: FramedField, shells: list[_Shell]) -> Tensor:
+    """Return what the filtered total field says of the scaled coefficients, real and imaginary parts last."""
+    spectrum = torch.fft.rfftn(cut.field, dim=AXES, norm="ortho")
+    right = torch.zeros_like(spectrum)
+    for shell in shells:
+        image = torch.fft.irfftn(spectrum * shell.kept, s=cut.shape, dim=AXES, norm="ortho").mul_(shell.region)
+        right += torch.fft.rfftn(image, dim=AXES, norm="ortho").mul_(shell.to_spectrum)
+    return torch.view_as_real(right)
 
 
-def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: ResharpSettings) -> dict[str, Tensor]:
+def _root_of_doubling(size: int, like: Tensor) -> Tensor:
+    """Return √2 for the frequencies of a half spectrum that stand for two, and 1 for those that stand for one."""
+    doubled = like.new_full((size // 2 + 1,), 2.0)
+    doubled[0] = 1.0
+    if size % 2 == 0:
+        doubled[-1] = 1.0
+    return doubled.sqrt_()
+
+
+def _run(
+    artefacts: Mapping[str, Tensor], context: StepContext, settings: ResharpSettings | VResharpSettings
+) -> dict[str, Tensor]:
     local_field, mask = resharp(
         artefacts["total_field"], artefacts["mask"], context.grid, settings, context.on_iteration
     )
@@ -134,6 +194,14 @@ RESHARP = Method(
     citation="Sun & Wilman 2014, doi:10.1002/mrm.24765",
     run=_run,
     settings=ResharpSettings,
+    inputs=("total_field", "mask"),
+    outputs=("local_field", "mask"),
+)
+V_RESHARP = Method(
+    name="v_resharp",
+    citation="after Sun & Wilman 2014, doi:10.1002/mrm.24765, and Wu 2012, doi:10.1002/mrm.23000",
+    run=_run,
+    settings=VResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
 )

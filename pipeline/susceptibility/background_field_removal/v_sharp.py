@@ -37,7 +37,7 @@ class VSharpSettings:
     smallest_radius_mm: float = setting(
         3.0, "mm", "radius at the border; voxels nearer to it than this are lost", minimum=0.5, maximum=40.0
     )
-    regularisation: float = setting(3e-3, "1", _HELP_REGULARISATION, minimum=1e-6, maximum=1.0)
+    regularisation: float = setting(1e-2, "1", _HELP_REGULARISATION, minimum=1e-6, maximum=1.0)
 
     def __post_init__(self) -> None:
         if self.smallest_radius_mm > self.largest_radius_mm:
