@@ -253,7 +253,9 @@ def _standard_errors(plane: Tensor, design: Tensor, trust: Tensor, residual: Ten
     inverse = torch.linalg.inv((design * trust) @ design.T)
     covariance = (inverse @ (scores.T @ scores) @ inverse).double()
     scale = covariance.diagonal().sqrt().clamp_min(1e-12)
-    correlation = covariance / (scale[:, None] * scale) + 1e-6 * torch.eye(len(scale), dtype=scale.dtype)
+    correlation = covariance / (scale[:, None] * scale) + 1e-6 * torch.eye(
+        len(scale), dtype=scale.dtype, device=scale.device
+    )
     standard = plane.double() / scale
     return float((standard @ torch.linalg.solve(correlation, standard)).clamp_min(0).sqrt())
 
