@@ -15,9 +15,13 @@ from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
 from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
 from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
 from pipeline.susceptibility.dipole_inversion.l2 import L2
+from pipeline.susceptibility.dipole_inversion.ln_qsm import LN_QSM
 from pipeline.susceptibility.dipole_inversion.medi import MEDI, MEDI_0
+from pipeline.susceptibility.dipole_inversion.mr_tkd import MR_TKD
 from pipeline.susceptibility.dipole_inversion.ndi import NDI
+from pipeline.susceptibility.dipole_inversion.rts import RTS
 from pipeline.susceptibility.dipole_inversion.star import STAR
+from pipeline.susceptibility.dipole_inversion.tgv import TGV
 from pipeline.susceptibility.dipole_inversion.tkd import TKD
 from pipeline.susceptibility.dipole_inversion.total_field import ROBUST
 from pipeline.susceptibility.dipole_inversion.total_variation import TOTAL_VARIATION
@@ -96,6 +100,8 @@ STEPS: dict[str, dict[str, Method]] = {
         TOTAL_VARIATION,
         TKD,
         L2,
+        MR_TKD,
+        RTS,
         ILSQR,
         STAR,
         MEDI,
@@ -105,6 +111,8 @@ STEPS: dict[str, dict[str, Method]] = {
     ),
     "total_field_inversion": _by_name(
         ROBUST,
+        LN_QSM,
+        TGV,
     ),
     "multi_orientation_inversion": _by_name(
         COSMOS,

@@ -349,6 +349,7 @@ CHI_SEPARATION = Method(
     inputs=("local_field", "mask", "r2star"),
     outputs=("paramagnetic", "diamagnetic"),
     optional_inputs=("field_noise", "r2"),
+    memory_volumes=13.0,
 )
 
 VOXELWISE = Method(

@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, StepContext, setting
+from pipeline.susceptibility.phase_unwrapping.turns import bounding_box, refuse_unusable
 from pipeline.susceptibility.smoothing import gaussian, weighted_gaussian
 
 _PROJECTION_HELP = "thickness of the slab along z whose least value each slice of the projection shows"
@@ -126,32 +127,27 @@ def swi(
     Raises
     ------
     UnusableInput
-        Shapes or counts disagree.
+        Shapes or counts disagree or the mask is empty.
 
     Source: Haacke 2004, doi:10.1002/mrm.20198.
     """
     settings = settings or SwiSettings()
-    if phase.ndim != 4 or phase.shape != magnitude.shape or phase.shape[1:] != mask.shape:
-        raise UnusableInput(
-            f"Phase and magnitude must have one shape (echo, z, y, x) and the mask (z, y, x); they are "
-            f"{tuple(phase.shape)}, {tuple(magnitude.shape)} and {tuple(mask.shape)}."
-        )
-    if len(echo_times_s) != phase.shape[0]:
-        raise UnusableInput(f"{phase.shape[0]} echoes need as many echo times; {len(echo_times_s)} were given.")
+    refuse_unusable(phase, magnitude, mask, echo_times_s)
+    box = bounding_box(mask)
+    inside = mask[box]
     reference = settings.reference_echo_time or echo_times_s[-1]
-    slope, total = torch.zeros_like(phase[0]), torch.zeros_like(phase[0])
+    slope, total = torch.zeros_like(phase[0][box]), torch.zeros_like(phase[0][box])
     for angle, strength, time in zip(phase, magnitude, echo_times_s, strict=True):
-        if is_unwrapped:
-            fine = _high_pass_unwrapped(angle, strength * mask, mask, settings.high_pass_mm, grid)
-        else:
-            fine = high_pass_phase(angle, strength, mask, grid, settings.high_pass_mm)
+        high_pass = _high_pass_unwrapped if is_unwrapped else high_pass_phase
+        fine = high_pass(angle[box], strength[box], inside, grid, settings.high_pass_mm)
         # The phase of an echo, brought to another time, is as precise as magnitude times echo time.
-        weight = (strength * time).square()
-        slope += weight * fine * (reference / time)
+        weight = (strength[box] * time).square_()
+        slope.addcmul_(weight, fine, value=reference / time)
         total += weight
-    angle = slope / total.clamp_min(torch.finfo(total.dtype).tiny)
+    angle = slope.div_(total.clamp_min_(torch.finfo(total.dtype).tiny))
     sign = 1.0 if settings.darken == "paramagnetic" else -1.0
-    darkness = (sign * angle / math.pi).clamp_(0, 1)
+    darkness = torch.zeros_like(phase[0])
+    darkness[box] = angle.mul_(sign / math.pi).clamp_(0, 1)
     return _darkened(magnitude, mask, darkness, settings.multiplications)
 
 
@@ -227,12 +223,12 @@ def minimum_intensity_projection(image: Tensor, mask: Tensor, grid: Grid, thickn
     return torch.where(mask, -projected, 0)
 
 
-def _high_pass_unwrapped(phase: Tensor, weight: Tensor, mask: Tensor, sigma_mm: float, grid: Grid) -> Tensor:
+def _high_pass_unwrapped(phase: Tensor, magnitude: Tensor, mask: Tensor, grid: Grid, sigma_mm: float) -> Tensor:
     """Take the smooth part off an unwrapped phase `(z, y, x)`, in two rounds.
 
     At the rim of the mask the average of a slope is taken from one side only; the second round takes off most of that.
     """
-    fine = torch.where(mask, phase, 0)
+    fine, weight = torch.where(mask, phase, 0), magnitude * mask
     for _ in range(2):
         fine = torch.where(mask, fine - weighted_gaussian(fine, weight, sigma_mm, grid), 0)
     return fine
@@ -298,7 +294,7 @@ SWI = Method(
     inputs=("phase", "magnitude", "mask"),
     outputs=_OUTPUTS,
     optional_inputs=("unwrapped_phase",),
-    memory_volumes=11.0,
+    memory_volumes=9.0,
 )
 
 SMWI = Method(
