@@ -75,6 +75,13 @@ class Dipole:
             raise UnusableInput(
                 f"The map has shape {tuple(susceptibility.shape)}; the dipole was made for {self.shape}."
             )
-        spectrum = torch.fft.rfftn(susceptibility, dim=AXES)
+        return self.from_spectrum(torch.fft.rfftn(susceptibility, dim=AXES))
+
+    def from_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Return the field of a susceptibility given by its half spectrum `(z, y, x // 2 + 1)`, which is overwritten.
+
+        It takes one volume less than a call, where the susceptibility itself can be given up before.
+        """
         spectrum *= self.kernel
-        return torch.fft.irfftn(spectrum, s=self.shape, dim=AXES)
+        torch.fft.ifftn(spectrum, dim=AXES[:2], out=spectrum)
+        return torch.fft.irfft(spectrum, n=self.shape[2], dim=AXES[2])

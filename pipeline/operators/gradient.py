@@ -94,7 +94,7 @@ class SplitGradient:
         grid
             A periodic grid.
         thresholds
-            By how much gradients are shortened in each voxel `(z, y, x)` [ppm/mm]; may be exchanged between updates.
+            By how much gradients are shortened in each voxel `(z, y, x)` [ppm/mm]; changed by `spare_steep_places`.
         relaxation
             ρ, between 1 and 2.
         """
@@ -121,6 +121,30 @@ class SplitGradient:
             _add_periodic_adjoint(drawn, pulled * torch.rsub(cut, 1.0, alpha=2.0), start, stop, self._steps)
             pulled.mul_(cut.mul_(self._relaxation).add_(1 - self._relaxation))
         return drawn
+
+    def spare_steep_places(self, volume: Tensor, spared: Tensor | None, highest: float, steepness: float) -> None:
+        """Set the thresholds to highest / (1 + |∇x| / steepness), and to zero in some voxels.
+
+        Parameters
+        ----------
+        volume
+            Shape `(z, y, x)`.
+        spared
+            Bool `(z, y, x)`: where nothing is cut off; None for nowhere.
+        highest
+            Threshold where the volume is flat, in the volume's unit per mm.
+        steepness
+            Gradient at which it is halved, in the volume's unit per mm.
+        """
+        depth = volume.shape[0]
+        for start in range(0, depth, self._slab):
+            stop = min(start + self._slab, depth)
+            slope = volume.new_zeros(3, stop - start, *volume.shape[1:])
+            _add_periodic_gradient(slope, volume, start, stop, self._steps, 1 / steepness)
+            length = torch.linalg.vector_norm(slope, dim=0)
+            torch.div(highest, length.add_(1.0), out=self.thresholds[start:stop])
+        if spared is not None:
+            self.thresholds.masked_fill_(spared, 0.0)
 
 
 def _add_periodic_gradient(

@@ -6,7 +6,6 @@ towards a gradient and towards the data, by one division; the gradient is then s
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,10 +13,13 @@ from torch import Tensor
 from pipeline.errors import NotConverged
 from pipeline.grid import Grid
 from pipeline.operators.dipole import AXES
+from pipeline.operators.fourier import inverse_transform
 from pipeline.operators.gradient import SplitGradient, laplacian_spectrum
+from pipeline.operators.padding import Frame
 
 DrawData = Callable[[Tensor | None], Tensor]
-"""Takes the spectrum of the unknown (None at the start); returns what the data add to the numerator."""
+"""Takes the spectrum of the unknown (None at the start) and may overwrite it; returns what the data add to the
+numerator, which must not be changed."""
 
 
 class ClosedData:
@@ -28,83 +30,89 @@ class ClosedData:
         self._numerator = torch.fft.rfftn(target, dim=AXES).mul_(kernel)
 
     def __call__(self, spectrum: Tensor | None) -> Tensor:
-        """Return what the data add to the numerator, always the same; must not be changed."""
+        """Return what the data add to the numerator, always the same."""
         return self._numerator
 
 
 class WeightedData:
     """The data term ½‖W(K x − f)‖², split from the unknown so that every voxel can have its own weight."""
 
-    def __init__(self, kernel: Tensor, target: Tensor, precision: Tensor, relaxation: float) -> None:
+    def __init__(self, kernel: Tensor, frame: Frame, target: Tensor, precision: Tensor, relaxation: float) -> None:
         """Start with data that are met.
 
         Parameters
         ----------
         kernel
-            Half spectrum `(z, y, x // 2 + 1)`.
+            Half spectrum `(z, y, x // 2 + 1)` on the frame.
+        frame
+            The periodic working volume.
         target
-            Data f `(z, y, x)`, zero where nothing is known.
+            Data f `(z, y, x)` on the full grid, zero where nothing is known.
         precision
-            W² `(z, y, x)`, about 1 where the data are as good as usual, 0 where nothing is known; overwritten.
+            W² `(z, y, x)` there, about 1 where the data are as good as usual, 0 where nothing is known.
         relaxation
             Between 1 and 2.
         """
-        self._kernel, self._target, self._relaxation = kernel, target, relaxation
-        self._share = precision.div_(precision + 1)
-        self._pulled = target.clone()
+        self._kernel, self._frame, self._relaxation = kernel, frame, relaxation
+        self.target = target[frame.inner].clone()
+        self.share = precision[frame.inner] / (precision[frame.inner] + 1)
+        self._kept = frame.embed(target)
 
     def __call__(self, spectrum: Tensor | None) -> Tensor:
         """Meet the data half way and return what they add to the numerator."""
+        pulled = self._kept
         if spectrum is not None:
-            predicted = torch.fft.irfftn(spectrum * self._kernel, s=self._target.shape, dim=AXES)
-            predicted.sub_(self.met())
-            self._pulled.add_(predicted, alpha=self._relaxation)
+            predicted = inverse_transform(spectrum.mul_(self._kernel), self._frame.grid.shape)
+            # Nobody else holds it, so this frees it before the next transform needs the room.
+            del spectrum
+            pulled.add_(predicted, alpha=self._relaxation)
             del predicted
-        drawn = self.met().mul_(2).sub_(self._pulled)
+        # Outside the window nothing is known, and every prediction is met.
+        met = pulled.clone()
+        self.meet(met[self._frame.window])
+        drawn = met.mul(2).sub_(pulled)
+        pulled.sub_(met, alpha=self._relaxation)
+        del met
         return torch.fft.rfftn(drawn, dim=AXES).mul_(self._kernel)
 
-    def met(self) -> Tensor:
-        """Return the data between measurement and prediction that the splitting has chosen."""
-        return torch.lerp(self._pulled, self._target, self._share)
+    def meet(self, pulled: Tensor) -> None:
+        """Replace predictions in the window of the mask, in place, by what lies between them and the data."""
+        pulled.lerp_(self.target, self.share)
 
 
-@dataclass
 class AlternatingDirections:
-    """The state of the alternation; `advance` may be called again after the thresholds of the gradient changed.
-
-    Parameters
-    ----------
-    grid
-        A periodic grid.
-    kernel_power
-        |K|² times the weight of the data's splitting, on the half spectrum.
-    data
-        The data term.
-    gradient
-        The split gradient.
-    penalty
-        Weight of the gradient's splitting.
-    anchor
-        Numerator and divisor of a further quadratic term ½ Σ g |x̂ − t̂|² in k-space, as (g t̂, g); may be exchanged.
+    """The state of the alternation; `advance` may be called again after thresholds or the anchor changed.
 
     Source: Bilgic 2014, doi:10.1002/mrm.25029; over-relaxation: Eckstein & Bertsekas 1992, doi:10.1007/BF01581204.
     """
 
-    grid: Grid
-    kernel_power: Tensor
-    data: DrawData
-    gradient: SplitGradient
-    penalty: float
-    anchor: tuple[Tensor, Tensor] | None = None
-    _spectrum: Tensor | None = field(default=None, init=False)
-    _drawn: Tensor | None = field(default=None, init=False)
-    _divisor: Tensor = field(init=False)
+    def __init__(
+        self, grid: Grid, kernel_power: Tensor, data: DrawData, gradient: SplitGradient, penalty: float
+    ) -> None:
+        """Build the divisor once.
 
-    def __post_init__(self) -> None:
-        """Build the divisor once; the constant, which no term sees, is left at zero."""
-        self._divisor = laplacian_spectrum(self.grid, self.kernel_power).mul_(self.penalty).add_(self.kernel_power)
-        # A frequency that neither term sees would be divided by zero.
+        Parameters
+        ----------
+        grid
+            A periodic grid.
+        kernel_power
+            |K|², what the data add to the divisor, on the half spectrum.
+        data
+            The data term.
+        gradient
+            The split gradient.
+        penalty
+            Weight of the gradient's splitting.
+        """
+        self.gradient = gradient
+        self.anchor: tuple[Tensor, Tensor] | None = None
+        """Numerator g t̂ and divisor g of a further quadratic term ½ Σ g |x̂ − t̂|² in k-space."""
+        self._grid, self._data, self._penalty = grid, data, penalty
+        self._divisor = laplacian_spectrum(grid, kernel_power).mul_(penalty).add_(kernel_power)
+        # Neither term sees the constant; it is left at zero.
         self._divisor[0, 0, 0] = 1.0
+        self._spectrum: Tensor | None = None
+        self._drawn: Tensor | None = None
 
     def advance(
         self, iterations: int, tolerance: float = 0.0, on_iteration: Callable[[int], None] | None = None
@@ -118,7 +126,7 @@ class AlternatingDirections:
         tolerance
             The share.
         on_iteration
-            Called with the number of steps done.
+            Called with the number of steps done; with `iterations` where the share is reached earlier.
 
         Returns
         -------
@@ -129,8 +137,8 @@ class AlternatingDirections:
         NotConverged
             A value became infinite.
         """
-        before = None
-        for step in range(iterations):
+        before: Tensor | None = None
+        for step in range(1, iterations + 1):
             volume = self._step()
             sample = volume[::2, ::2, ::2].clone()
             size = float(sample.norm())
@@ -139,22 +147,29 @@ class AlternatingDirections:
             is_done = before is not None and float(before.sub_(sample).norm()) <= tolerance * size
             before = sample
             if on_iteration is not None:
-                on_iteration(iterations if is_done else step + 1)
-            if is_done:
-                break
-        return volume
+                on_iteration(iterations if is_done else step)
+            if is_done or step == iterations:
+                return volume
+            # Free it before the next step makes another.
+            del volume
+        raise ValueError("At least one step is needed.")
+
+    def _taken(self) -> Tensor | None:
+        spectrum, self._spectrum = self._spectrum, None
+        return spectrum
 
     def _step(self) -> Tensor:
-        numerator = self.data(self._spectrum)
+        numerator = self._data(self._taken())
         if self._drawn is not None:
             drawn, self._drawn = torch.fft.rfftn(self._drawn, dim=AXES), None
-            numerator = drawn.mul_(self.penalty).add_(numerator)
+            numerator = drawn.mul_(self._penalty).add_(numerator)
+            del drawn
         if self.anchor is None:
             self._spectrum = numerator / self._divisor
         else:
             self._spectrum = (numerator + self.anchor[0]).div_(self._divisor + self.anchor[1])
         del numerator
         self._spectrum[0, 0, 0] = 0.0
-        volume = torch.fft.irfftn(self._spectrum, s=self.grid.shape, dim=AXES)
+        volume = inverse_transform(self._spectrum.clone(), self._grid.shape)
         self._drawn = self.gradient.update(volume)
         return volume

@@ -68,22 +68,33 @@ def fine_problem(
     outside_scale
         Largest ratio of the unit of sources outside to those inside.
     """
-    reference = noise[mask].median().clamp_min(torch.finfo(noise.dtype).tiny)
-    weight = torch.where(mask, reference / noise.clamp_min(reference / _LARGEST_WEIGHT), 0.0)
-    centred = torch.where(mask, field - field[mask].median(), 0.0)
-    # Iron shows in the late echoes; edges of all echoes together would leave the red nuclei to total variation.
-    image = magnitude[magnitude.shape[0] // 2 :].square().sum(0).sqrt() if magnitude.dim() == 4 else magnitude
+    cut_mask, cut_field, cut_noise = (volume[frame.inner] for volume in (mask, field, noise))
+    reference = cut_noise[cut_mask].median().clamp_min(torch.finfo(noise.dtype).tiny)
+    weight = torch.where(cut_mask, reference / cut_noise.clamp_min(reference / _LARGEST_WEIGHT), 0.0)
     dipole, inside = Dipole.on(frame.grid, field), frame.embed(mask)
+    framed_weight = torch.zeros_like(inside, dtype=field.dtype)
+    framed_weight[frame.window] = weight
+    image = _late_image(magnitude[..., *frame.inner])
     return Problem(
         frame.grid,
         frame.window,
         dipole,
         inside,
-        _visibility(dipole, inside, frame.embed(weight), outside_scale),
-        centred[frame.inner],
-        weight[frame.inner],
-        _stiffness(image[frame.inner], mask[frame.inner], frame.grid, edge_fraction, rim_stiffness).to(field.dtype),
+        _visibility(dipole, inside, framed_weight, outside_scale),
+        torch.where(cut_mask, cut_field - cut_field[cut_mask].median(), 0.0),
+        weight,
+        _stiffness(image, cut_mask, frame.grid, edge_fraction, rim_stiffness).to(field.dtype),
     )
+
+
+def _late_image(magnitude: Tensor) -> Tensor:
+    """Combine the later half of the echoes: iron shows there; edges of all echoes would leave the red nuclei to TV."""
+    if magnitude.dim() == 3:
+        return magnitude
+    image = torch.zeros_like(magnitude[0])
+    for echo in magnitude[magnitude.shape[0] // 2 :]:
+        image.addcmul_(echo, echo)
+    return image.sqrt_()
 
 
 def steepness(volume: Tensor, inside: Tensor, voxel_size_mm: tuple[float, float, float]) -> Tensor:

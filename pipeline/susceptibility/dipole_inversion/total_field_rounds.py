@@ -44,8 +44,14 @@ class _Quadratic:
 
     def __call__(self, source: Tensor) -> Tensor:
         """Apply D W² D + ∇ᵀ λ ∇ and the ridge."""
-        result = self.adjoint(self.problem.dipole(source)[self.problem.window])
-        return self.add_penalty(result, source)
+        field = self.problem.dipole(source)
+        weighted = field[self.problem.window] * self.precision
+        field.zero_()
+        field[self.problem.window] = weighted
+        spectrum = torch.fft.rfftn(field)
+        # Freed before the transform back asks for as much again.
+        del field, weighted
+        return self.add_penalty(self.problem.dipole.from_spectrum(spectrum), source)
 
     def adjoint(self, field: Tensor) -> Tensor:
         """Return the sources D W² f of a field on the window."""
@@ -76,7 +82,7 @@ def explain(
     Parameters
     ----------
     problems
-        The problem on the fine grid, then on the coarser ones.
+        The problem on the fine grid, then on the coarser ones, which are given up on the way.
     efforts
         The effort on each of them.
     regularisation
@@ -101,6 +107,7 @@ def explain(
     for depth in reversed(range(len(problems))):
         if depth + 1 < len(problems):
             solution = refined(solution, problems[depth + 1], problems[depth])
+            del problems[depth + 1]
         share = costs[depth] / sum(costs)
         listener = _scaled(told, done, done + share)
         solution = _reweighted_rounds(problems[depth], solution, efforts[depth], regularisation, smoothing, listener)
@@ -119,37 +126,40 @@ def _reweighted_rounds(
 ) -> Tensor:
     """Solve weighted least squares again and again, with weights from the last solution."""
     for number in range(effort.rounds):
-        is_start = not bool(solution.any())
-        misfit = problem.field - problem.dipole(solution)[problem.window]
         # Also before the first round of a grid, where the start explains little yet: a wrong voxel that is fitted once
         # takes many rounds to be forgotten.
         limit = _OUTLIER if number else _START_OUTLIER
-        weight = problem.weight if is_start else problem.weight * _trust(problem, misfit, limit)
-        strength = 0.0 if is_start else regularisation
-        quadratic = _quadratic(problem, solution, weight.square(), strength, smoothing)
+        quadratic, residual, tolerance = _prepared(problem, solution, limit, regularisation, smoothing)
         listener = _scaled(told, number / effort.rounds, (number + 1) / effort.rounds)
-        solution = _least_squares(quadratic, solution, misfit, effort.iterations, listener)
+        solution = conjugate_gradient(
+            quadratic,
+            residual,
+            solution,
+            n_iterations=effort.iterations,
+            tolerance=tolerance,
+            preconditioner=quadratic.precondition,
+            on_iteration=_counted(listener, effort.iterations),
+            in_place=True,
+        )
+        # Freed before the next ones are made.
+        del quadratic, residual
     return solution
 
 
-def _least_squares(
-    quadratic: _Quadratic, solution: Tensor, misfit: Tensor, iterations: int, told: Callable[[float], None] | None
-) -> Tensor:
-    """Minimise the quadratic of one round by preconditioned conjugate gradients."""
-    right_side = quadratic.adjoint(quadratic.problem.field)
+def _prepared(
+    problem: Problem, solution: Tensor, limit: float, regularisation: float, smoothing: float
+) -> tuple[_Quadratic, Tensor, float]:
+    """Return the quadratic of one round, its residual at the last solution, and the residual that is small enough."""
+    is_start = not bool(solution.any())
+    misfit = problem.field - problem.dipole(solution)[problem.window]
+    weight = problem.weight if is_start else problem.weight * _trust(problem, misfit, limit)
+    quadratic = _quadratic(problem, solution, weight.square(), 0.0 if is_start else regularisation, smoothing)
+    right_side = quadratic.adjoint(problem.field)
     tolerance = _PRECISION * math.sqrt(float((right_side.square_() * quadratic.inverse_diagonal).sum()))
     del right_side
     # The residual from the misfit keeps digits that a difference of two large right sides would lose.
     residual = quadratic.add_penalty(quadratic.adjoint(misfit).neg_(), solution).neg_()
-    return conjugate_gradient(
-        quadratic,
-        residual,
-        solution,
-        n_iterations=iterations,
-        tolerance=tolerance,
-        preconditioner=quadratic.precondition,
-        on_iteration=None if told is None else (lambda step: told(step / iterations)),
-    )
+    return quadratic, residual, tolerance
 
 
 def _quadratic(
@@ -188,6 +198,12 @@ def _refuse_divergence(problem: Problem, solution: Tensor) -> None:
     # Written so that NaN is refused too.
     if not bool(left <= before):
         raise NotConverged("The inversion diverged: its map does not explain the field. Check the mask and the field.")
+
+
+def _counted(told: OnIteration | None, iterations: int) -> Callable[[int], None] | None:
+    if told is None:
+        return None
+    return lambda step: told(step / iterations)
 
 
 def _scaled(told: OnIteration | None, start: float, end: float) -> OnIteration | None:

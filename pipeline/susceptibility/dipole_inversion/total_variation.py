@@ -27,7 +27,7 @@ class TotalVariationSettings:
         2e-4, "ppm·mm", "weight of the total variation against the squared field error", minimum=1e-8
     )
     edge_penalty: float = setting(200.0, "1/(ppm·mm)", "penalty of the split gradient, per regularisation", minimum=1.0)
-    iterations: int = setting(20, "1", "alternating steps at most", minimum=1, maximum=1000)
+    iterations: int = setting(15, "1", "alternating steps at most", minimum=1, maximum=1000)
     tolerance: float = setting(1e-2, "1", "stop where a step changes the map by less than this share", minimum=0.0)
     margin: int = setting(8, "voxel", "least padding around the mask", minimum=4, maximum=128)
 
@@ -72,10 +72,9 @@ def total_variation(
     """
     refuse_other_shapes(local_field, mask, field_noise)
     frame = frame_around(mask, grid, settings.margin)
-    thresholds = local_field.new_full(frame.grid.shape, 1 / settings.edge_penalty)
-    precision = relative_precision(mask, field_noise, local_field)
+    thresholds = local_field.new_full((1, 1, 1), 1 / settings.edge_penalty).expand(frame.grid.shape)
     penalty = settings.regularisation * settings.edge_penalty
-    alternation = weighted_alternation(frame, local_field, mask, precision, thresholds, penalty)
+    alternation = weighted_alternation(frame, local_field, mask, field_noise, thresholds, penalty)
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
     return frame.restore(alternation.advance(settings.iterations, settings.tolerance, told)).mul_(mask)
 
@@ -113,7 +112,7 @@ def relative_precision(mask: Tensor, noise: Tensor | None, like: Tensor) -> Tens
 
 
 def weighted_alternation(
-    frame: Frame, local_field: Tensor, mask: Tensor, precision: Tensor, thresholds: Tensor, penalty: float
+    frame: Frame, local_field: Tensor, mask: Tensor, field_noise: Tensor | None, thresholds: Tensor, penalty: float
 ) -> AlternatingDirections:
     """Set the weighted inversion up: field data split from the map, gradients shortened by `thresholds` on the frame.
 
@@ -121,16 +120,17 @@ def weighted_alternation(
     ----------
     frame
         The working volume.
-    local_field, mask, precision
-        Field [ppm], bool, and W², on the full grid `(z, y, x)`.
+    local_field, mask, field_noise
+        Field [ppm], bool, and its standard deviation [ppm] or None, on the full grid `(z, y, x)`.
     thresholds
         λ w over the penalty `(z, y, x)` [ppm/mm] on the frame.
     penalty
         Weight of the gradient's splitting [mm²].
     """
     kernel = dipole_kernel(frame.grid, dtype=local_field.dtype, device=local_field.device)
-    field = frame.embed(torch.where(mask, local_field, 0.0))
-    data = WeightedData(kernel, field, frame.embed(precision), RELAXATION)
+    precision = relative_precision(mask, field_noise, local_field)
+    data = WeightedData(kernel, frame, torch.where(mask, local_field, 0.0), precision, RELAXATION)
+    del precision
     gradient = SplitGradient(frame.grid, thresholds, RELAXATION)
     return AlternatingDirections(frame.grid, kernel.square(), data, gradient, penalty)
 

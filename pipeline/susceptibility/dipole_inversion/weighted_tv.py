@@ -7,14 +7,9 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.gradient import gradient_length
 from pipeline.operators.padding import frame_around
 from pipeline.susceptibility.dipole_inversion.magnitude_edges import steep_places
-from pipeline.susceptibility.dipole_inversion.total_variation import (
-    refuse_other_shapes,
-    relative_precision,
-    weighted_alternation,
-)
+from pipeline.susceptibility.dipole_inversion.total_variation import refuse_other_shapes, weighted_alternation
 
 
 @dataclass(frozen=True)
@@ -86,22 +81,24 @@ def weighted_total_variation(
     refuse_other_shapes(local_field, mask, field_noise)
     frame = frame_around(mask, grid, settings.margin)
     noise = settings.assumed_noise if field_noise is None else max(float(field_noise[mask].median()), 1e-9)
-    first = local_field.new_full(frame.grid.shape, 1 / settings.edge_penalty)
+    highest = 1 / settings.edge_penalty
+    spared = None
     if magnitude is not None:
-        steep = steep_places(magnitude, mask, grid.voxel_size_mm, settings.edge_share)
-        first.masked_fill_(frame.embed(steep), 0.0)
+        spared = frame.embed(steep_places(magnitude, mask, grid.voxel_size_mm, settings.edge_share))
     penalty = settings.regularisation * noise * settings.edge_penalty
-    precision = relative_precision(mask, field_noise, local_field)
-    alternation = weighted_alternation(frame, local_field, mask, precision, first, penalty)
-    del precision
+    thresholds = local_field.new_full(frame.grid.shape, highest)
+    if spared is not None:
+        thresholds.masked_fill_(spared, 0.0)
+    alternation = weighted_alternation(frame, local_field, mask, field_noise, thresholds, penalty)
     total = settings.rounds * settings.iterations
     for number in range(settings.rounds):
         done = number * settings.iterations
         told = None if on_iteration is None else (lambda step, done=done: on_iteration((done + step) / total))
         susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
         if number + 1 < settings.rounds:
-            steepness = gradient_length(susceptibility, grid.voxel_size_mm).div_(settings.steepness)
-            alternation.gradient.thresholds = first / steepness.add_(1.0)
+            alternation.gradient.spare_steep_places(susceptibility, spared, highest, settings.steepness)
+            # Free it before the next round makes another.
+            del susceptibility
     return frame.restore(susceptibility).mul_(mask)
 
 
