@@ -10,8 +10,11 @@ from pipeline.susceptibility.background_field_removal.ismv import ISMV
 from pipeline.susceptibility.background_field_removal.lbv import LBV
 from pipeline.susceptibility.background_field_removal.pdf import PDF
 from pipeline.susceptibility.background_field_removal.resharp import RESHARP, V_RESHARP
+from pipeline.susceptibility.background_field_removal.robust import ROBUST as ROBUST_REMOVAL
 from pipeline.susceptibility.background_field_removal.v_sharp import SHARP, V_SHARP
 from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
+from pipeline.susceptibility.dipole_inversion.dynamic_streaking import DYNAMIC_STREAKING
+from pipeline.susceptibility.dipole_inversion.fansi import FANSI_TV
 from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
 from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
 from pipeline.susceptibility.dipole_inversion.l2 import L2
@@ -94,6 +97,7 @@ STEPS: dict[str, dict[str, Method]] = {
         PDF,
         LBV,
         ISMV,
+        ROBUST_REMOVAL,
     ),
     "dipole_inversion": _by_name(
         WEIGHTED_TV,
@@ -102,6 +106,8 @@ STEPS: dict[str, dict[str, Method]] = {
         L2,
         MR_TKD,
         RTS,
+        FANSI_TV,
+        DYNAMIC_STREAKING,
         ILSQR,
         STAR,
         MEDI,

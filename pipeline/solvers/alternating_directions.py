@@ -20,6 +20,7 @@ from pipeline.operators.padding import Frame
 DrawData = Callable[[Tensor | None], Tensor]
 """Takes the spectrum of the unknown (None at the start) and may overwrite it; returns what the data add to the
 numerator, which must not be changed."""
+_TOUCHING_PARABOLAS = 3
 
 
 class ClosedData:
@@ -78,6 +79,36 @@ class WeightedData:
     def meet(self, pulled: Tensor) -> None:
         """Replace predictions in the window of the mask, in place, by what lies between them and the data."""
         pulled.lerp_(self.target, self.share)
+
+
+class PeriodicData(WeightedData):
+    """The data term Σ W² (1 − cos s(K x − f)) / s²: ½‖W(K x − f)‖² for small errors, and blind to whole turns.
+
+    An error of whole turns, which unwrapping may leave, costs nothing, and any other at most 2 W² / s².
+    """
+
+    def __init__(
+        self, kernel: Tensor, frame: Frame, target: Tensor, precision: Tensor, relaxation: float, turn: float
+    ) -> None:
+        """Take what `WeightedData` takes, and the error that is one turn, 2π / s."""
+        super().__init__(kernel, frame, target, precision, relaxation)
+        del self.share
+        self._precision, self._turn = precision[frame.inner].clone(), turn
+
+    def meet(self, pulled: Tensor) -> None:
+        """Replace predictions in the window, in place, by what lies between them and the nearest turn of the data.
+
+        Below 1 − cos a lies no parabola, but above it one with the curvature sin a / a that touches it at a; to go to
+        the minimum of that one never goes up.
+        """
+        pulled.sub_(self.target)
+        error = pulled
+        for _ in range(_TOUCHING_PARABOLAS):
+            turns = torch.div(error, self._turn).round_()
+            rest = torch.sub(error, turns, alpha=self._turn).mul_(2 / self._turn)
+            trust = rest.sinc_().mul_(self._precision)
+            error = turns.mul_(self._turn).mul_(trust).add_(pulled).div_(trust.add_(1.0))
+        torch.add(self.target, error, out=pulled)
 
 
 class AlternatingDirections:

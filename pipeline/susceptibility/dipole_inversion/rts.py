@@ -27,7 +27,7 @@ class RtsSettings:
         0.15, "1", "kernel values below this are left to the second step", minimum=0.01, maximum=0.6
     )
     inner_iterations: int = setting(
-        10, "1", "least-squares steps of the first step; few of them leave the noise out", minimum=1, maximum=100
+        16, "1", "least-squares steps of the first step; few of them leave the noise out", minimum=1, maximum=100
     )
     regularisation: float = setting(
         4e-3, "ppm·mm", "weight of the total variation against the squared error of the first map", minimum=1e-8
@@ -42,6 +42,9 @@ def rapid_two_step(
     local_field: Tensor, mask: Tensor, grid: Grid, settings: RtsSettings, on_iteration: OnIteration | None = None
 ) -> Tensor:
     """Solve least squares by a few steps, keep its well-conditioned part, and minimise total variation over the rest.
+
+    The first step looks for sources inside the mask only: a local field has no others, and that alone tells much of
+    what the kernel hides.
 
     Parameters
     ----------
@@ -97,13 +100,13 @@ def rapid_two_step(
 def _least_squares(
     local_field: Tensor, mask: Tensor, frame: Frame, dipole: Dipole, iterations: int, told: Callable[[int], None]
 ) -> Tensor:
-    """Return a map on the frame that explains the field in the mask, by a few conjugate gradients from zero."""
+    """Return a map, zero outside the mask, that explains the field in it, by a few conjugate gradients from zero."""
     known = frame.embed(mask)
 
     def operator(source: Tensor) -> Tensor:
-        return dipole(dipole(source).mul_(known))
+        return dipole(dipole(source).mul_(known)).mul_(known)
 
-    right_side = dipole(frame.embed(torch.where(mask, local_field, 0.0)))
+    right_side = dipole(frame.embed(torch.where(mask, local_field, 0.0))).mul_(known)
     start = torch.zeros_like(right_side)
     return conjugate_gradient(operator, right_side, start, n_iterations=iterations, on_iteration=told)
 
