@@ -86,6 +86,12 @@ def checked_inputs(
     return checked
 
 
+def all_finite(values: Tensor) -> bool:
+    """Say whether no value is NaN or infinite, in one pass where that is so."""
+    # NaN and infinity survive a sum; a sum of finite values may overflow, so only then is each one looked at.
+    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
+
+
 def _refuse_wrong_shape(name: str, values: Tensor, grid: Grid, n_echoes: int) -> None:
     shape = tuple(values.shape)
     leading = shape[:-3]
@@ -106,9 +112,9 @@ def _refuse_wrong_shape(name: str, values: Tensor, grid: Grid, n_echoes: int) ->
 
 
 def _finite(name: str, values: Tensor, mask: Tensor | None) -> Tensor:
-    finite = torch.isfinite(values)
-    if bool(finite.all()):
+    if all_finite(values):
         return values
+    finite = torch.isfinite(values)
     words = name.replace("_", " ")
     wrong = ~finite if mask is None else ~finite & mask
     count = int(wrong.sum())

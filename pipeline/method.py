@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pipeline.errors import InvalidRecipe, NotConverged, UnknownMethod
 from pipeline.grid import Grid
-from pipeline.input_check import checked_inputs, refuse_wrong_context
+from pipeline.input_check import all_finite, checked_inputs, refuse_wrong_context
 
 _KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
 
@@ -74,7 +73,7 @@ class Method:
         given = checked_inputs(self.inputs, known, context.grid, context.echo_times_s, f"method '{self.name}'")
         made = self.run(given, context, settings)
         for name, values in made.items():
-            if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            if values.is_floating_point() and not all_finite(values):
                 raise NotConverged(
                     f"Method '{self.name}' diverged: its {name.replace('_', ' ')} holds values that are not finite. "
                     "Check the mask and the field, or choose stronger regularisation."

@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.acquisition import Acquisition
 from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
 from pipeline.grid import Grid
+from pipeline.input_check import all_finite
 from pipeline.maps import COMPANIONS, Maps, Quality
 from pipeline.method import OnIteration, StepContext
 from pipeline.operators.dipole import Dipole
@@ -72,7 +73,7 @@ def refuse_unusable(acquisition: Acquisition) -> None:
         Values are not finite or all zero, there are too few slices, or a given mask is on another grid.
     """
     for name, images in (("magnitude", acquisition.magnitude), ("phase", acquisition.phase)):
-        if not bool(torch.isfinite(images).all()):
+        if not all_finite(images):
             raise UnusableInput(f"The {name} images hold values that are not finite; export the series again.")
         if not bool(images.any()):
             raise UnusableInput(f"The {name} images hold only zeros; check that the {name} was exported.")

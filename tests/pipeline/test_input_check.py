@@ -1,11 +1,13 @@
 """What no method can work with is refused before any work, and the sentence names it."""
 
+import math
+
 import pytest
 import torch
 
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
-from pipeline.input_check import checked_inputs, refuse_wrong_context
+from pipeline.input_check import all_finite, checked_inputs, refuse_wrong_context
 
 GRID = Grid((6, 7, 8), (1.0, 1.0, 1.0))
 EVERYWHERE = torch.ones(GRID.shape, dtype=torch.bool)
@@ -88,3 +90,9 @@ def test_a_field_strength_that_cannot_be_is_refused(tesla: float) -> None:
 def test_a_volume_thinner_than_any_kernel_is_refused() -> None:
     with pytest.raises(UnusableInput, match="along every axis"):
         refuse_wrong_context(Grid((3, 40, 40), (1.0, 1.0, 1.0)), (), None)
+
+
+def test_a_sum_that_overflows_is_not_taken_for_infinity() -> None:
+    assert all_finite(torch.full((4, 4), 3e38))
+    assert not all_finite(torch.tensor([1.0, math.inf, -math.inf]))
+    assert not all_finite(torch.tensor([1.0, math.nan]))
