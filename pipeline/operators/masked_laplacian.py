@@ -45,6 +45,28 @@ class MaskedLaplacian:
             applied.narrow(axis, 1, size).sub_(volume.narrow(axis, 0, size), alpha=coupling)
         return applied.mul_(self.inside)
 
+    def one_sided(self, volume: Tensor) -> Tensor:
+        """Apply to a volume `(z, y, x)` that is known inside only: at the mask's rim the next second difference counts.
+
+        That is the stencil with the values beyond the rim continued by parabolas along each axis. The result is zero
+        outside, and what the volume holds there does not matter.
+        """
+        known, applied = self.inside > 0, torch.zeros_like(volume)
+        for axis, coupling in enumerate(self.couplings):
+            size = volume.shape[axis] - 2
+            before, at, after = (volume.narrow(axis, start, size) for start in range(3))
+            complete = torch.zeros_like(known)
+            in_line = complete.narrow(axis, 1, size)
+            torch.logical_and(known.narrow(axis, 0, size), known.narrow(axis, 2, size), out=in_line)
+            in_line.logical_and_(known.narrow(axis, 1, size))
+            bent = torch.zeros_like(volume)
+            second = torch.sub(2 * at, before).sub_(after).mul_(coupling)
+            bent.narrow(axis, 1, size).copy_(torch.where(in_line, second, 0.0))
+            torch.add(bent.narrow(axis, 0, size), bent.narrow(axis, 2, size), out=second)
+            applied += bent
+            applied.narrow(axis, 1, size).add_(second.masked_fill_(in_line, 0.0))
+        return applied.mul_(self.inside)
+
     def coarser(self) -> "tuple[MaskedLaplacian, tuple[int, int, int]] | None":
         """Return the operator on a grid halved along the axes of short edges, with the factors; None where too small.
 

@@ -10,7 +10,7 @@ from pipeline.grid import Grid
 from pipeline.operators.dipole import AXES
 
 _SUBVOXELS = 8
-_MOMENT_ROUNDS = 8
+_MOMENT_ROUNDS = 20
 # A ball counts as inside the mask where the mask's mean over it is one: less than a voxel's share of the largest ball,
 # more than the rounding of float32 FFTs.
 _COMPLETE = 1 - 3e-5
@@ -105,7 +105,7 @@ def _ball_octant(grid: Grid, radius_mm: float) -> Tensor:
         return octant
     for _ in range(_MOMENT_ROUNDS):
         moments = _second_moments(octant, grid)
-        squared_axes = [max(a + 5 * (wanted - m), least) for a, m in zip(squared_axes, moments, strict=True)]
+        squared_axes = [max(a + 2 * (wanted - m), least) for a, m in zip(squared_axes, moments, strict=True)]
         octant = _share_inside(grid, squared_axes)
     return octant
 

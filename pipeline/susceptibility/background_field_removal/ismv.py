@@ -23,7 +23,7 @@ class IsmvSettings:
         6.0, "mm", "radius of the ball; voxels nearer to the border are lost", minimum=0.5, maximum=40.0
     )
     iterations: int = setting(60, "1", "steps at most", minimum=1, maximum=1000)
-    tolerance: float = setting(1e-3, "1", "stop where the residual is below this share of its start", minimum=0.0)
+    tolerance: float = setting(1e-2, "1", "stop where the residual is below this share of its start", minimum=0.0)
 
 
 def ismv(

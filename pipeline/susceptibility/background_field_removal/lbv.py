@@ -1,4 +1,4 @@
-"""LBV: the background is the harmonic field that continues the total field at the mask's border inwards."""
+"""LBV: the background is the harmonic field that continues the total field at the mask's rim inwards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pipeline.operators.masked_laplacian import MaskedLaplacian, MultigridCycle
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 from pipeline.susceptibility.background_field_removal.framed_field import counted, cut_field
 
-_HALVINGS = 16
+HALVINGS = 16
 _LEAST_INSIDE = 8
 
 
@@ -22,15 +22,18 @@ class LbvSettings:
     """Settings of LBV."""
 
     iterations: int = setting(30, "1", "multigrid cycles at most", minimum=1, maximum=1000)
-    tolerance: float = setting(1e-3, "1", "stop where the residual is below this share of its start", minimum=0.0)
+    tolerance: float = setting(1e-4, "1", "stop where the residual is below this share of its start", minimum=0.0)
 
 
 def lbv(
     total_field: Tensor, mask: Tensor, grid: Grid, settings: LbvSettings, on_iteration: OnIteration | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Solve ∇²b = ∇²B inside the mask with b = 0 at its outermost voxels, where all of the field counts as background.
+    """Solve ∇²b = ∇²B inside the mask with b = 0 just beyond it, where all of the field counts as background.
 
-    Conjugate gradients with a multigrid cycle as preconditioner need about five steps and no FFT.
+    Beyond the mask the field is continued by parabolas: to call the tissue's own field at the outermost voxels
+    background, as one does where the zeros lie on them, costs more all the way in. Those voxels stand on the least
+    data, and are not given out. Conjugate gradients with a multigrid cycle as preconditioner need about seven steps and
+    no FFT.
 
     Parameters
     ----------
@@ -59,37 +62,68 @@ def lbv(
     Source: Zhou 2014, doi:10.1002/nbm.3064; cycle as preconditioner: Tatebe 1993, Copper Mountain conference on
     multigrid methods.
     """
-    cut = cut_field(total_field, mask, grid, multiple=_HALVINGS)
-    inner = _without_outermost(cut.inside)
-    if int(inner.sum()) < _LEAST_INSIDE:
-        raise UnusableInput(
-            "The mask has hardly any voxel with neighbours in the mask on all sides; give a larger one."
-        )
-    laplacian = MaskedLaplacian(cut.frame.grid, inner.to(cut.field.dtype))
+    cut = cut_field(total_field, mask, grid, multiple=HALVINGS)
+    inner = without_outermost(cut.inside)
+    laplacian = MaskedLaplacian(cut.frame.grid, cut.inside.to(cut.field.dtype))
+    local = solve_poisson(laplacian, laplacian.one_sided(cut.field), settings, on_iteration)
+    return cut.frame.restore(local.mul_(inner)), cut.frame.restore(inner)
+
+
+def solve_poisson(
+    laplacian: MaskedLaplacian, right: Tensor, settings: LbvSettings, on_iteration: OnIteration | None = None
+) -> Tensor:
+    """Return the volume `(z, y, x)` that is zero outside a mask and has a given Laplacian inside.
+
+    Parameters
+    ----------
+    laplacian
+        −∇² on the mask; a grid whose sizes can often be halved is solved fastest.
+    right
+        What it must give `(z, y, x)`; overwritten.
+    settings
+        Stopping rule.
+    on_iteration
+        Told the fraction done.
+
+    Raises
+    ------
+    NotConverged
+        The iteration diverged.
+    """
     cycle = MultigridCycle.of(laplacian)
-    residual = laplacian(cut.field)
-    size = float(torch.dot(residual.flatten(), cycle(residual).flatten())) ** 0.5
-    local = conjugate_gradient(
+    size = float(torch.dot(right.flatten(), cycle(right).flatten())) ** 0.5
+    solution = conjugate_gradient(
         laplacian,
-        residual,
-        torch.zeros_like(residual),
+        right,
+        torch.zeros_like(right),
         n_iterations=settings.iterations,
         tolerance=settings.tolerance * size,
         preconditioner=cycle,
         on_iteration=counted(on_iteration, settings.iterations),
+        in_place=True,
     )
     if on_iteration is not None:
         on_iteration(1.0)
-    return cut.frame.restore(local), cut.frame.restore(inner)
+    return solution
 
 
-def _without_outermost(mask: Tensor) -> Tensor:
-    """Return the voxels whose six neighbours all lie in the mask, which is empty at the frame's border."""
+def without_outermost(mask: Tensor) -> Tensor:
+    """Return the voxels whose six neighbours all lie in a mask `(z, y, x)` that is empty on the volume's border.
+
+    Raises
+    ------
+    UnusableInput
+        There are hardly any.
+    """
     inner = mask.clone()
     for axis in range(3):
         size = mask.shape[axis] - 1
         inner.narrow(axis, 0, size).logical_and_(mask.narrow(axis, 1, size))
         inner.narrow(axis, 1, size).logical_and_(mask.narrow(axis, 0, size))
+    if int(inner.sum()) < _LEAST_INSIDE:
+        raise UnusableInput(
+            "The mask has hardly any voxel with neighbours in the mask on all sides; give a larger one."
+        )
     return inner
 
 
