@@ -1,6 +1,6 @@
 """TGV: one step from wrapped phase to susceptibility with total generalised variation, by stencils only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,26 +99,26 @@ def generalised_variation(
     frame = frame_around(mask, grid, 1, multiple=2**settings.levels)
     inside = frame.embed(mask)
     amplitude = magnitude if magnitude.dim() == 4 else magnitude.expand_as(phase)
-    steps, precision = _field_steps(
-        torch.stack([frame.embed(echo) for echo in phase]),
-        torch.stack([frame.embed(echo) for echo in amplitude]),
-        inside,
-        [radians_per_ppm(time, b0_tesla) for time in echo_times_s],
-    )
-    state = _from_coarse_to_fine(_scenes(frame.grid, inside, steps, precision, settings), settings, on_iteration)
+    echoes = ((frame.embed(one), frame.embed(other)) for one, other in zip(phase, amplitude, strict=True))
+    radians = [radians_per_ppm(time, b0_tesla) for time in echo_times_s]
+    scenes = _scenes(frame.grid, inside, *_field_steps(echoes, inside, radians), settings)
+    state = _from_coarse_to_fine(scenes, settings, on_iteration)
     return frame.restore(state.susceptibility) * mask
 
 
-def _field_steps(phase: Tensor, magnitude: Tensor, inside: Tensor, radians: Sequence[float]) -> tuple[Tensor, Tensor]:
+def _field_steps(
+    echoes: Iterator[tuple[Tensor, Tensor]], inside: Tensor, radians: Sequence[float]
+) -> tuple[Tensor, Tensor]:
     """Return the field's step to the next voxel along each axis `(axis, z, y, x)` [ppm], and W² of the field.
 
     Every echo's phase step is taken at the whole turn nearest to what the earlier echoes tell of the field, and weighs
     as the squared signal of the weaker voxel times the square of the phase of one ppm: one over the variance.
     """
-    steps = phase.new_zeros(3, *inside.shape)
-    weights = torch.zeros_like(steps)
-    information = torch.zeros_like(phase[0])
-    for echo, amplitude, factor in zip(phase, magnitude, radians, strict=True):
+    steps, weights, information = torch.empty(0), torch.empty(0), torch.empty(0)
+    for number, ((echo, amplitude), factor) in enumerate(zip(echoes, radians, strict=True)):
+        if number == 0:
+            steps, weights = echo.new_zeros(3, *inside.shape), echo.new_zeros(3, *inside.shape)
+            information = torch.zeros_like(echo)
         information.addcmul_(amplitude, amplitude, value=factor**2)
         for axis in range(3):
             size = inside.shape[axis] - 1
