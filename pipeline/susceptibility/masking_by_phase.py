@@ -22,7 +22,7 @@ from pipeline.susceptibility.phase_quality import phase_quality
 class PhaseOnlySettings:
     """Choices of the mask from the phase alone."""
 
-    least_quality: float = setting(0.5, "1", "voxels whose phase is rated lower are left out", minimum=0.0, maximum=1.0)
+    least_quality: float = setting(0.4, "1", "voxels whose phase is rated lower are left out", minimum=0.0, maximum=1.0)
     closing_mm: float = setting(4.0, "mm", "gaps narrower than twice this are closed", minimum=0.0)
     erosion_mm: float = setting(0.0, "mm", "the finished mask is eroded by this", minimum=0.0)
 
@@ -76,7 +76,9 @@ def phase_mask(
     """
     settings = settings or PhaseOnlySettings()
     rating = phase_quality(phase, magnitude)
-    body = shapes.largest((rating > settings.least_quality).cpu().numpy())
+    trusted = (rating > settings.least_quality).cpu().numpy()
+    # The rating is a mean weighted by the signal, so the air beside tissue takes the tissue's: one voxel is taken back.
+    body = shapes.largest(shapes.erode(trusted, 1.0, (1.0, 1.0, 1.0)))
     if body.sum() < LEAST_MASK_VOXELS:
         raise UnusableInput("The phase is noise everywhere; check that the phase images hold wrapped phase in radians.")
     body = shapes.fill(shapes.close(body, settings.closing_mm, grid.voxel_size_mm))

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from pipeline.errors import UnusableInput
 
+_EVERY = 101
+_LEAST_FILLED = 0.05
+"""Share of voxels above which one common value is a filling; measured values are never that common."""
 _SLAB_VOXELS = 800_000
 """Slabs of this size stay in a processor's cache through the many passes."""
 
@@ -33,7 +36,8 @@ def phase_quality(phase: Tensor, magnitude: Tensor) -> Tensor:
     Notes
     -----
     The second difference of a linear phase is zero whatever its slope and wraps; that of noise is uniform in ±π, whose
-    mean size is π/2. The rate is 1 − |second difference| / (π/2), averaged over axes, echoes and 3 x 3 x 3 voxels.
+    mean size is π/2. The rate is 1 − |second difference| / (π/2), averaged over axes, echoes and 3 x 3 x 3 voxels. Air
+    that the scanner stored as a constant is rated 0.
 
     References
     ----------
@@ -45,6 +49,7 @@ def phase_quality(phase: Tensor, magnitude: Tensor) -> Tensor:
         )
     n_slices = phase.shape[1]
     thickness = max(4, _SLAB_VOXELS // phase[0, 0].numel()) if phase.device.type == "cpu" else n_slices
+    filled = _filled_in(phase)
     quality = torch.empty_like(phase[0])
     for start in range(0, n_slices, thickness):
         stop = min(start + thickness, n_slices)
@@ -52,7 +57,15 @@ def phase_quality(phase: Tensor, magnitude: Tensor) -> Tensor:
         first, last = max(0, start - 2), min(n_slices, stop + 2)
         rated = _rate(phase[:, first:last], magnitude[:, first:last], thick=n_slices > 2)
         quality[start:stop] = rated[start - first : stop - first]
-    return quality
+    return quality if filled is None else quality.masked_fill_(filled, 0.0)
+
+
+def _filled_in(phase: Tensor) -> Tensor | None:
+    """Return the voxels that hold one and the same value in all echoes, as scanners store air; None where none do."""
+    value = phase[0].flatten()[::_EVERY].mode().values
+    share = float((phase[0] == value).float().mean())
+    # A phase of one value throughout is a simulation without a field, not air.
+    return (phase == value).all(0) if _LEAST_FILLED < share < 1 else None
 
 
 def _rate(phase: Tensor, magnitude: Tensor, thick: bool) -> Tensor:
@@ -64,9 +77,10 @@ def _rate(phase: Tensor, magnitude: Tensor, thick: bool) -> Tensor:
         weight = strength.square()
         total += weight
         weighted.addcmul_(weight, _bend(image / math.tau, axes))
-    # The counts of voxels in the two means cancel.
-    bend = _box_sum(weighted, axes) / _box_sum(total, axes).clamp_min_(torch.finfo(total.dtype).tiny)
-    return bend.mul_(-4 / max(1, len(axes))).add_(1).clamp_(0, 1)
+    # The counts of voxels in the two means cancel. Without any signal the rate is zero, not one.
+    total = _box_sum(total, axes)
+    rate = torch.sub(total, _box_sum(weighted, axes), alpha=4 / max(1, len(axes)))
+    return rate.div_(total.clamp_min_(torch.finfo(total.dtype).tiny)).clamp_(0, 1)
 
 
 def _bend(turns: Tensor, axes: list[int]) -> Tensor:

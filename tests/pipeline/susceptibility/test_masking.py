@@ -10,7 +10,13 @@ from pipeline.grid import Grid
 from pipeline.method import StepContext
 from pipeline.simulation.phantom import adult_head
 from pipeline.simulation.scanner import SMALL, SimulatedScan, acquire
-from pipeline.susceptibility.masking import PHASE_QUALITY, PhaseQualitySettings, brain_mask
+from pipeline.susceptibility.masking import (
+    MAGNITUDE,
+    PHASE_QUALITY,
+    MagnitudeSettings,
+    PhaseQualitySettings,
+    brain_mask,
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,58 @@ def test_the_step_gives_mask_and_quality(scan: SimulatedScan) -> None:
     assert tuple(result) == PHASE_QUALITY.outputs
     assert result["mask"].dtype == torch.bool
     assert result["quality"].shape == scan.brain.shape
+
+
+def test_the_decay_of_the_echoes_tells_the_fluid_around_the_brain(scan: SimulatedScan) -> None:
+    signal, grid = signal_of(scan), scan.acquisition.grid
+    with_fluid, by_signal, by_decay = (
+        brain_mask(signal.abs(), signal.angle(), grid, PhaseQualitySettings(peel_mm=depth), times)[0]
+        for depth, times in ((0.0, ()), (4.0, ()), (4.0, SMALL.echo_times_s))
+    )
+    outside = [int((mask & ~scan.brain).sum()) for mask in (with_fluid, by_signal, by_decay)]
+    assert outside[1] < 0.9 * outside[0]
+    assert outside[2] <= outside[1]
+    assert_brain_and_little_else(by_decay, scan.brain)
+    assert_one_body_without_holes(by_decay)
+
+
+def test_a_decay_that_noise_hides_takes_nothing_off(scan: SimulatedScan) -> None:
+    signal, grid = signal_of(scan), scan.acquisition.grid
+    close_together = (0.0030, 0.0031, 0.0032)
+    masks = [
+        brain_mask(signal.abs() / signal.abs().mean(dim=(1, 2, 3), keepdim=True), signal.angle(), grid, None, times)[0]
+        for times in ((), close_together)
+    ]
+    assert torch.equal(*masks)
+
+
+def test_erosion_is_in_millimetres_and_starts_at_the_border_of_the_image_too() -> None:
+    magnitude = torch.full((1, 20, 24, 24), 100.0)
+    grid = Grid((20, 24, 24), (3.0, 1.0, 1.5))
+    mask, _ = brain_mask(magnitude, torch.zeros_like(magnitude), grid, PhaseQualitySettings(erosion_mm=3.0))
+    expected = torch.zeros(20, 24, 24, dtype=torch.bool)
+    expected[1:-1, 3:-3, 2:-2] = True
+    assert torch.equal(mask, expected)
+
+
+def test_an_erosion_that_leaves_nothing_is_refused() -> None:
+    magnitude = torch.full((1, 20, 24, 24), 100.0)
+    with pytest.raises(UnusableInput, match="leaves nothing"):
+        brain_mask(magnitude, None, Grid((20, 24, 24), (1.0, 1.0, 1.0)), MagnitudeSettings(erosion_mm=40.0))
+
+
+def test_the_magnitude_alone_finds_the_brain(scan: SimulatedScan) -> None:
+    context = StepContext(grid=scan.acquisition.grid, echo_times_s=SMALL.echo_times_s)
+    made = MAGNITUDE.apply({"magnitude": scan.acquisition.magnitude}, context, MAGNITUDE.settings())
+    assert_brain_and_little_else(made["mask"], scan.brain)
+    assert (made["quality"] == 1).all()
+
+
+def test_one_magnitude_image_serves_all_echoes(scan: SimulatedScan) -> None:
+    context = StepContext(grid=scan.acquisition.grid, echo_times_s=SMALL.echo_times_s)
+    given = {"magnitude": scan.acquisition.magnitude[0], "phase": scan.acquisition.phase}
+    made = PHASE_QUALITY.apply(given, context, PHASE_QUALITY.settings())
+    assert_brain_and_little_else(made["mask"], scan.brain)
 
 
 def test_images_without_signal_are_refused() -> None:

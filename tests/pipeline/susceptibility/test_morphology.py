@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from pipeline.errors import UnusableInput
 from pipeline.susceptibility import morphology as shapes
@@ -21,6 +22,30 @@ def test_dilation_goes_the_same_distance_along_every_axis() -> None:
     grown = shapes.dilate(ball(8.0), 6.0, SIZE)
     assert not (ball(12.5) & ~grown).any()
     assert not (grown & ~ball(15.5)).any()
+
+
+@pytest.mark.parametrize("radius", [0.0, 1.4, 2.0, 5.3, 9.0])
+def test_a_dilation_reaches_every_voxel_within_the_radius_and_no_other(radius: float) -> None:
+    points = np.random.default_rng(2).random((14, 30, 25)) < 0.004
+    distance = ndimage.distance_transform_edt(~points, sampling=SIZE)
+    assert np.array_equal(shapes.dilate(points, radius, SIZE), distance <= radius + 1e-6)
+
+
+def test_a_large_ball_is_laid_by_the_distance_transform_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    row_by_row = shapes.dilate(ball(4.0), 7.0, SIZE)
+    monkeypatch.setattr(shapes, "MOST_ROWS", 0)
+    assert np.array_equal(shapes.dilate(ball(4.0), 7.0, SIZE), row_by_row)
+
+
+def test_erosion_keeps_what_is_deeper_and_does_not_start_at_the_border_of_the_image() -> None:
+    body = ball(15.0, (0, 30, 30))
+    assert np.array_equal(shapes.erode(body, 3.0, SIZE), shapes.depth(body, SIZE) > 3.0)
+    assert shapes.erode(body, 3.0, SIZE)[0].any()
+
+
+def test_a_region_without_a_voxel_grows_nowhere() -> None:
+    nothing = np.zeros((6, 6, 6), dtype=bool)
+    assert not shapes.dilate(nothing, 3.0, SIZE).any()
 
 
 def test_opening_cuts_a_bridge_and_keeps_the_bodies() -> None:

@@ -45,6 +45,29 @@ def test_a_slab_of_two_slices_is_rated_along_its_other_axes() -> None:
     assert (phase_quality(phase, torch.ones_like(phase)) == 1).all()
 
 
+def test_air_that_the_scanner_stored_as_one_value_is_rated_zero() -> None:
+    scan = echoes(noise=0.05)
+    air = torch.zeros(SHAPE, dtype=torch.bool)
+    air[:4] = True
+    quality = phase_quality(torch.where(air, -torch.pi, scan.phase), scan.magnitude)
+    assert not quality[air].any()
+    assert torch.equal(quality[6:], phase_quality(scan.phase, scan.magnitude)[6:])
+
+
+def test_where_there_is_no_signal_the_quality_is_zero() -> None:
+    phase = noise_phase()
+    magnitude = torch.ones_like(phase)
+    magnitude[:, 5:] = 0.0
+    assert not phase_quality(phase, magnitude)[7:].any()
+
+
+def test_slabs_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    phase, magnitude = noise_phase(), torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(5))
+    whole = phase_quality(phase, magnitude)
+    monkeypatch.setattr("pipeline.susceptibility.phase_quality._SLAB_VOXELS", 1)
+    torch.testing.assert_close(phase_quality(phase, magnitude), whole, rtol=0, atol=1e-5)
+
+
 def test_phase_and_magnitude_of_other_shapes_are_refused() -> None:
     with pytest.raises(UnusableInput, match="must have one shape"):
         phase_quality(torch.zeros(2, *SHAPE), torch.zeros(3, *SHAPE))
