@@ -142,4 +142,5 @@ PDF = Method(
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
     optional_inputs=("field_noise",),
+    memory_volumes=10.0,
 )

@@ -196,6 +196,7 @@ RESHARP = Method(
     settings=ResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
+    memory_volumes=7.5,
 )
 V_RESHARP = Method(
     name="v_resharp",
@@ -204,4 +205,5 @@ V_RESHARP = Method(
     settings=VResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
+    memory_volumes=10.5,
 )

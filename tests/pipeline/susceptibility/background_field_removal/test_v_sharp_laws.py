@@ -9,7 +9,15 @@ from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import StepContext
 from pipeline.operators.dipole import Dipole
-from pipeline.susceptibility.background_field_removal.v_sharp import V_SHARP, VSharpSettings, v_sharp
+from pipeline.operators.spherical_mean import ball_kernel
+from pipeline.susceptibility.background_field_removal.framed_field import cut_field
+from pipeline.susceptibility.background_field_removal.v_sharp import (
+    V_SHARP,
+    SharpSettings,
+    VSharpSettings,
+    sharp,
+    v_sharp,
+)
 
 SETTINGS = VSharpSettings(largest_radius_mm=6.0, smallest_radius_mm=2.0)
 TILTED = (math.cos(0.3), math.sin(0.3), 0.0)
@@ -58,6 +66,19 @@ def test_the_field_of_an_inner_source_is_kept() -> None:
     near = ball(grid, 12.0) & known
     deviation = (local - field)[near] - (local - field)[near].mean()
     assert float(deviation.norm() / field[near].norm()) < 0.2
+
+
+def test_the_largest_balls_response_is_undone_as_stated() -> None:
+    grid, radius, damping = Grid((30, 32, 28), (1.0, 1.0, 1.0)), 4.0, 0.05
+    mask = ball(grid, 12.0)
+    field = torch.randn(grid.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found, known = sharp(field, mask, grid, SharpSettings(radius_mm=radius, regularisation=damping))
+    cut = cut_field(field, mask, grid)
+    response = 1 - ball_kernel(cut.frame.grid, radius, cut.field)
+    filtered = torch.fft.irfftn(torch.fft.rfftn(cut.field) * response, s=cut.shape) * cut.frame.embed(known)
+    spectrum = torch.fft.rfftn(filtered) * response / (response**2 + damping)
+    expected = cut.frame.restore(torch.fft.irfftn(spectrum, s=cut.shape))
+    torch.testing.assert_close(found[known], expected[known], rtol=0, atol=1e-10)
 
 
 def test_a_constant_offset_of_the_field_changes_nothing() -> None:
