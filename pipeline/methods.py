@@ -15,6 +15,7 @@ from pipeline.susceptibility.background_field_removal.v_sharp import SHARP, V_SH
 from pipeline.susceptibility.dipole_inversion.cosmos import COSMOS
 from pipeline.susceptibility.dipole_inversion.dynamic_streaking import DYNAMIC_STREAKING
 from pipeline.susceptibility.dipole_inversion.fansi import FANSI_TV
+from pipeline.susceptibility.dipole_inversion.fansi_tgv import FANSI_TGV
 from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
 from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
 from pipeline.susceptibility.dipole_inversion.l2 import L2
@@ -107,6 +108,7 @@ STEPS: dict[str, dict[str, Method]] = {
         MR_TKD,
         RTS,
         FANSI_TV,
+        FANSI_TGV,
         DYNAMIC_STREAKING,
         ILSQR,
         STAR,

@@ -113,12 +113,12 @@ class SplitGradient:
         for start in range(0, depth, self._slab):
             stop = min(start + self._slab, depth)
             pulled = self._kept[:, start:stop]
-            _add_periodic_gradient(pulled, volume, start, stop, self._steps, self._relaxation)
+            add_periodic_gradient(pulled, volume, start, stop, self._steps, self._relaxation)
             length = torch.mul(pulled[0], pulled[0])
             length.addcmul_(pulled[1], pulled[1]).addcmul_(pulled[2], pulled[2]).sqrt_()
             # The share that goes to the dual; a gradient of zero goes there whole where anything is cut off.
             cut = torch.div(self.thresholds[start:stop], length.clamp_min_(_TINY)).clamp_max_(1.0)
-            _add_periodic_adjoint(drawn, pulled * torch.rsub(cut, 1.0, alpha=2.0), start, stop, self._steps)
+            add_periodic_adjoint(drawn, pulled * torch.rsub(cut, 1.0, alpha=2.0), start, stop, self._steps)
             pulled.mul_(cut.mul_(self._relaxation).add_(1 - self._relaxation))
         return drawn
 
@@ -140,14 +140,15 @@ class SplitGradient:
         for start in range(0, depth, self._slab):
             stop = min(start + self._slab, depth)
             slope = volume.new_zeros(3, stop - start, *volume.shape[1:])
-            _add_periodic_gradient(slope, volume, start, stop, self._steps, 1 / steepness)
-            length = torch.linalg.vector_norm(slope, dim=0)
+            add_periodic_gradient(slope, volume, start, stop, self._steps, 1 / steepness)
+            length = torch.mul(slope[0], slope[0])
+            length.addcmul_(slope[1], slope[1]).addcmul_(slope[2], slope[2]).sqrt_()
             torch.div(highest, length.add_(1.0), out=self.thresholds[start:stop])
         if spared is not None:
             self.thresholds.masked_fill_(spared, 0.0)
 
 
-def _add_periodic_gradient(
+def add_periodic_gradient(
     target: Tensor, volume: Tensor, start: int, stop: int, steps: tuple[float, float, float], factor: float
 ) -> None:
     """Add a multiple of the gradient [per mm] of the planes from `start` to `stop` to `target` `(axis, z, y, x)`."""
@@ -164,7 +165,7 @@ def _add_periodic_gradient(
     target[2, :, :, -1].add_(here[:, :, 0], alpha=x)
 
 
-def _add_periodic_adjoint(
+def add_periodic_adjoint(
     target: Tensor, flow: Tensor, start: int, stop: int, steps: tuple[float, float, float]
 ) -> None:
     """Add the adjoint of the gradient [per mm] of a flow that is given from plane `start` to `stop`."""

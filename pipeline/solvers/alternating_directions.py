@@ -6,6 +6,8 @@ towards a gradient and towards the data, by one division; the gradient is then s
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,14 +15,15 @@ from torch import Tensor
 from pipeline.errors import NotConverged
 from pipeline.grid import Grid
 from pipeline.operators.dipole import AXES
-from pipeline.operators.fourier import inverse_transform
-from pipeline.operators.gradient import SplitGradient, laplacian_spectrum
+from pipeline.operators.fourier import forward_transform, inverse_transform
+from pipeline.operators.gradient import laplacian_spectrum
 from pipeline.operators.padding import Frame
 
 DrawData = Callable[[Tensor | None], Tensor]
 """Takes the spectrum of the unknown (None at the start) and may overwrite it; returns what the data add to the
 numerator, which must not be changed."""
 _TOUCHING_PARABOLAS = 3
+_SLAB_VALUES = 200_000
 
 
 class ClosedData:
@@ -74,7 +77,7 @@ class WeightedData:
         drawn = met.mul(2).sub_(pulled)
         pulled.sub_(met, alpha=self._relaxation)
         del met
-        return torch.fft.rfftn(drawn, dim=AXES).mul_(self._kernel)
+        return forward_transform(drawn).mul_(self._kernel)
 
     def meet(self, pulled: Tensor) -> None:
         """Replace predictions in the window of the mask, in place, by what lies between them and the data."""
@@ -101,25 +104,57 @@ class PeriodicData(WeightedData):
         Below 1 − cos a lies no parabola, but above it one with the curvature sin a / a that touches it at a; to go to
         the minimum of that one never goes up.
         """
-        pulled.sub_(self.target)
+        thickness = len(pulled) if pulled.is_cuda else max(1, _SLAB_VALUES // pulled[0].numel())
+        for start in range(0, len(pulled), thickness):
+            slab = slice(start, start + thickness)
+            self._meet_slab(pulled[slab], self.target[slab], self._precision[slab])
+
+    def _meet_slab(self, pulled: Tensor, target: Tensor, precision: Tensor) -> None:
+        pulled.sub_(target)
         error = pulled
         for _ in range(_TOUCHING_PARABOLAS):
             turns = torch.div(error, self._turn).round_()
             rest = torch.sub(error, turns, alpha=self._turn).mul_(2 / self._turn)
-            trust = rest.sinc_().mul_(self._precision)
+            trust = rest.sinc_().mul_(precision)
             error = turns.mul_(self._turn).mul_(trust).add_(pulled).div_(trust.add_(1.0))
-        torch.add(self.target, error, out=pulled)
+        torch.add(target, error, out=pulled)
 
 
-class AlternatingDirections:
+@dataclass(frozen=True)
+class Anchor:
+    """The term ½ γ Σ |x̂ − t̂|² over some places of k-space.
+
+    `places` are their flat indices in the half spectrum `(place,)`, `target` is t̂ there, and `weight` is γ.
+    """
+
+    places: Tensor
+    target: Tensor
+    weight: float
+
+    def draw(self, spectrum: Tensor, numerator: Tensor, divisor: Tensor) -> None:
+        """Overwrite the quotient of numerator and divisor where this term adds to both."""
+        above = numerator.flatten()[self.places].add_(self.target, alpha=self.weight)
+        below = divisor.flatten()[self.places].add_(self.weight)
+        spectrum.view(-1)[self.places] = above.div_(below)
+
+
+class Splitting(Protocol):
+    """A prior on the gradient, split from the unknown."""
+
+    def update(self, volume: Tensor) -> Tensor:
+        """Take a new unknown and return that towards which the gradient term draws the next one."""
+
+
+Prior = TypeVar("Prior", bound=Splitting)
+
+
+class AlternatingDirections(Generic[Prior]):
     """The state of the alternation; `advance` may be called again after thresholds or the anchor changed.
 
     Source: Bilgic 2014, doi:10.1002/mrm.25029; over-relaxation: Eckstein & Bertsekas 1992, doi:10.1007/BF01581204.
     """
 
-    def __init__(
-        self, grid: Grid, kernel_power: Tensor, data: DrawData, gradient: SplitGradient, penalty: float
-    ) -> None:
+    def __init__(self, grid: Grid, kernel_power: Tensor, data: DrawData, gradient: Prior, penalty: float) -> None:
         """Build the divisor once.
 
         Parameters
@@ -136,8 +171,8 @@ class AlternatingDirections:
             Weight of the gradient's splitting.
         """
         self.gradient = gradient
-        self.anchor: tuple[Tensor, Tensor] | None = None
-        """Numerator g t̂ and divisor g of a further quadratic term ½ Σ g |x̂ − t̂|² in k-space."""
+        self.anchor: Anchor | None = None
+        """A further quadratic term in part of k-space."""
         self._grid, self._data, self._penalty = grid, data, penalty
         self._divisor = laplacian_spectrum(grid, kernel_power).mul_(penalty).add_(kernel_power)
         # Neither term sees the constant; it is left at zero.
@@ -192,13 +227,12 @@ class AlternatingDirections:
     def _step(self) -> Tensor:
         numerator = self._data(self._taken())
         if self._drawn is not None:
-            drawn, self._drawn = torch.fft.rfftn(self._drawn, dim=AXES), None
+            drawn, self._drawn = forward_transform(self._drawn), None
             numerator = drawn.mul_(self._penalty).add_(numerator)
             del drawn
-        if self.anchor is None:
-            self._spectrum = numerator / self._divisor
-        else:
-            self._spectrum = (numerator + self.anchor[0]).div_(self._divisor + self.anchor[1])
+        self._spectrum = numerator / self._divisor
+        if self.anchor is not None:
+            self.anchor.draw(self._spectrum, numerator, self._divisor)
         del numerator
         self._spectrum[0, 0, 0] = 0.0
         volume = inverse_transform(self._spectrum.clone(), self._grid.shape)

@@ -10,8 +10,8 @@ from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import AXES, dipole_kernel
 from pipeline.operators.fourier import inverse_transform
-from pipeline.operators.gradient import gradient_length
-from pipeline.operators.padding import Frame, frame_around
+from pipeline.operators.padding import frame_around
+from pipeline.solvers.alternating_directions import Anchor
 from pipeline.susceptibility.dipole_inversion.total_variation import refuse_other_shapes, weighted_alternation
 
 
@@ -29,15 +29,11 @@ class DynamicStreakingSettings:
     cone: float = setting(
         0.1, "1", "kernel values below this belong to the cone in which streaks live", minimum=0.01, maximum=0.6
     )
-    edge_share: float = setting(
-        0.5,
-        "1",
-        "share of the mask, the steepest places of the map, where nothing is a streak",
-        minimum=0.0,
-        maximum=0.9,
-    )
     steepness: float = setting(
-        0.03, "ppm/mm", "gradient of the map at which the next round halves its total variation", minimum=1e-6
+        0.03,
+        "ppm/mm",
+        "gradient of the map at which half of what the cone holds is structure, and the penalty is halved",
+        minimum=1e-6,
     )
     edge_penalty: float = setting(200.0, "1/(ppm·mm)", "penalty of the split gradient, per regularisation", minimum=1.0)
     rounds: int = setting(4, "1", "estimates of streaks and edges, the first of them of none", minimum=1, maximum=100)
@@ -56,8 +52,9 @@ def dynamic_streaking(
 ) -> Tensor:
     """Minimise ½‖W(D χ − f)‖² + λ Σ w |∇χ| + ½ γ ‖C F(χ − t)‖², with w and t taken from the last round's map.
 
-    C keeps the cone of small kernel values. What of the map lies in that cone is structure t near the map's edges and
-    a streak elsewhere; a round draws the cone towards t alone, less and less strongly, while w spares the edges.
+    C keeps the cone of small kernel values. What of the map lies in that cone is structure t where the map is steep,
+    and a streak where it is flat; a round draws the cone towards t alone, less and less strongly, while w spares the
+    steep places.
 
     Parameters
     ----------
@@ -96,6 +93,7 @@ def dynamic_streaking(
     thresholds = local_field.new_full(frame.grid.shape, highest)
     alternation = weighted_alternation(frame, local_field, mask, field_noise, thresholds, penalty)
     del thresholds
+    cone = _cone(frame.grid, settings.cone, local_field)
     total = settings.rounds * settings.iterations
     for number in range(settings.rounds):
         done = number * settings.iterations
@@ -103,34 +101,30 @@ def dynamic_streaking(
         susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
         if number + 1 < settings.rounds:
             alternation.gradient.spare_steep_places(susceptibility, None, highest, settings.steepness)
-            weight = settings.streak_penalty / 2**number
-            alternation.anchor = None
-            alternation.anchor = _structure_in_cone(susceptibility, mask, frame, settings, weight)
+            flatness = alternation.gradient.thresholds
+            target = _structure_in_cone(susceptibility, flatness, highest, cone, frame.grid)
+            alternation.anchor = Anchor(cone, target, settings.streak_penalty / 2**number)
             # Free it before the next round makes another.
             del susceptibility
     return frame.restore(susceptibility).mul_(mask)
 
 
-def _structure_in_cone(
-    susceptibility: Tensor, mask: Tensor, frame: Frame, settings: DynamicStreakingSettings, weight: float
-) -> tuple[Tensor, Tensor]:
-    """Return γ C F t and γ C on the half spectrum, where t is the map's part in the cone, kept near its edges only."""
-    kernel = dipole_kernel(frame.grid, dtype=susceptibility.dtype, device=susceptibility.device)
-    cone = (kernel.abs_() < settings.cone).to(kernel.dtype)
-    del kernel
-    part = torch.fft.rfftn(susceptibility, dim=AXES).mul_(cone)
-    structure = inverse_transform(part, frame.grid.shape).mul_(_edges(susceptibility, mask, frame, settings.edge_share))
-    cone.mul_(weight)
-    return torch.fft.rfftn(structure, dim=AXES).mul_(cone), cone
+def _cone(grid: Grid, limit: float, like: Tensor) -> Tensor:
+    """Return the flat places of the half spectrum where the kernel is small, but for its centre."""
+    kernel = dipole_kernel(grid, dtype=like.dtype, device=like.device)
+    kernel[0, 0, 0] = 1.0
+    return torch.nonzero(kernel.abs_().flatten() < limit).flatten()
 
 
-def _edges(susceptibility: Tensor, mask: Tensor, frame: Frame, share: float) -> Tensor:
-    """Return where the map is steepest `(z, y, x)`, as numbers 0 and 1 on the frame."""
-    steepness = gradient_length(susceptibility, frame.grid.voxel_size_mm)
-    known = frame.embed(mask)
-    inside = steepness[known]
-    n_flat = min(max(1, round((1 - share) * inside.numel())), inside.numel())
-    return ((steepness > torch.kthvalue(inside, n_flat).values) & known).to(susceptibility.dtype)
+def _structure_in_cone(susceptibility: Tensor, flatness: Tensor, highest: float, cone: Tensor, grid: Grid) -> Tensor:
+    """Return, in the cone, the spectrum of what the map's cone holds where `flatness` is far below the highest."""
+    spectrum = torch.fft.rfftn(susceptibility, dim=AXES)
+    kept = spectrum.view(-1)[cone]
+    spectrum.zero_().view(-1)[cone] = kept
+    structure = inverse_transform(spectrum, grid.shape)
+    del spectrum
+    structure.addcmul_(structure, flatness, value=-1 / highest)
+    return torch.fft.rfftn(structure, dim=AXES).view(-1)[cone]
 
 
 def _run(
@@ -155,4 +149,5 @@ DYNAMIC_STREAKING = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
+    memory_volumes=12.0,
 )

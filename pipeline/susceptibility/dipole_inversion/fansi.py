@@ -183,4 +183,5 @@ FANSI_TV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
+    memory_volumes=11.0,
 )

@@ -102,4 +102,5 @@ MR_TKD = Method(
     settings=MrTkdSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
+    memory_volumes=8.5,
 )

@@ -125,4 +125,5 @@ RTS = Method(
     settings=RtsSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
+    memory_volumes=8.0,
 )

@@ -87,4 +87,5 @@ TKD = Method(
     settings=TkdSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
+    memory_volumes=4.0,
 )

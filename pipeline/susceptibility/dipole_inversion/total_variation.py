@@ -113,7 +113,7 @@ def relative_precision(mask: Tensor, noise: Tensor | None, like: Tensor) -> Tens
 
 def weighted_alternation(
     frame: Frame, local_field: Tensor, mask: Tensor, field_noise: Tensor | None, thresholds: Tensor, penalty: float
-) -> AlternatingDirections:
+) -> AlternatingDirections[SplitGradient]:
     """Set the weighted inversion up: field data split from the map, gradients shortened by `thresholds` on the frame.
 
     Parameters
@@ -155,4 +155,5 @@ TOTAL_VARIATION = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
+    memory_volumes=10.5,
 )
