@@ -103,6 +103,7 @@ def _solved(
     seen[0, 0, 0] = False
     inverse = torch.where(seen, 1 / squared.clamp_min(1e-12), 0.0)
     start = right_side * inverse
+    del squared, seen
     if settings.iterations == 0:
         if told is not None:
             told(1.0)

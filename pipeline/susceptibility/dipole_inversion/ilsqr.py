@@ -152,7 +152,7 @@ def _streaks(
         add_weighted_laplacian(result, image, weights)
         return torch.fft.rfftn(result, dim=AXES).mul_(cone)
 
-    image = dipole.image(spectrum)
+    image = dipole.image(spectrum.clone())
     rough = torch.zeros_like(image)
     for axis, weight in enumerate(weights):
         rough += adjoint_difference(forward_difference(image, axis).mul_(weight), axis)

@@ -10,10 +10,11 @@ from torch.nn.functional import avg_pool3d
 from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import Dipole
-from pipeline.operators.gradient import add_weighted_laplacian, gradient_length
+from pipeline.operators.dipole import AXES, Dipole
+from pipeline.operators.gradient import gradient_length
 from pipeline.operators.padding import frame_around
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
+from pipeline.susceptibility.dipole_inversion.gradient_penalty import add_gradient_penalty, add_penalty_diagonal
 
 _LARGEST_WEIGHT = 2.0
 # How far the diagonal of the problem may lie below its median inside the mask: limits the steps of distant sources.
@@ -175,23 +176,27 @@ def _reweighted(
     """Solve weighted least squares with the weights of the total variation from the last solution."""
     right_side = problem.dipole(problem.precision * problem.field)
     for number in range(rounds):
-        penalty = _penalty_weights(problem, solution, settings)
+        penalty = _penalty_strength(problem, solution, settings)
         scale = _scale(problem, penalty, settings.norm_weight)
         operator = _operator(problem, penalty, scale, settings.norm_weight)
         scaled = solution / scale
-        goal = right_side * scale
-        residual = goal - operator(scaled) if bool(scaled.any()) else goal
+        residual = right_side * scale
+        tolerance = _PRECISION * float(residual.norm())
+        if bool(scaled.any()):
+            residual.sub_(operator(scaled))
         part = _between(told, number / rounds, (number + 1) / rounds)
         found = conjugate_gradient(
             operator,
             residual,
             scaled,
             n_iterations=iterations,
-            tolerance=_PRECISION * float((right_side * scale).norm()),
+            tolerance=tolerance,
             on_iteration=None if part is None else _counted(part, iterations),
+            in_place=True,
         ).mul_(scale)
-        change, size = float((found - solution).norm()), float(found.norm())
+        change, size = float(solution.sub_(found).norm()), float(found.norm())
         solution = found
+        del found, scaled, residual, operator, penalty, scale
         if change <= settings.tolerance * size:
             break
     if told is not None:
@@ -199,43 +204,35 @@ def _reweighted(
     return solution
 
 
-def _operator(
-    problem: _Problem, penalty: tuple[Tensor, Tensor, Tensor], scale: Tensor, norm_weight: float
-) -> Callable[[Tensor], Tensor]:
+def _operator(problem: _Problem, penalty: Tensor, scale: Tensor, norm_weight: float) -> Callable[[Tensor], Tensor]:
     """Return the quadratic of one round in the scaled unknown."""
 
     def apply(scaled: Tensor) -> Tensor:
         source = scaled * scale
-        result = problem.dipole(problem.dipole(source).mul_(problem.precision))
-        add_weighted_laplacian(result, source, penalty)
-        result.addcmul_(source, problem.inside.to(source.dtype), value=norm_weight)
+        seen = problem.dipole(source).mul_(problem.precision)
+        spectrum = torch.fft.rfftn(seen, dim=AXES)
+        del seen
+        result = problem.dipole.from_spectrum(spectrum)
+        del spectrum
+        add_gradient_penalty(result, source, penalty, problem.grid.voxel_size_mm, problem.inside)
+        result.add_(source.mul_(problem.inside), alpha=norm_weight)
         return result.mul_(scale)
 
     return apply
 
 
-def _penalty_weights(problem: _Problem, solution: Tensor, settings: LnQsmSettings) -> tuple[Tensor, Tensor, Tensor]:
-    """Return λ/|∇χ| for the differences along each axis inside the mask, zero across its border."""
-    inside = problem.inside
-    length = gradient_length(solution * inside, problem.grid.voxel_size_mm)
+def _penalty_strength(problem: _Problem, solution: Tensor, settings: LnQsmSettings) -> Tensor:
+    """Return λ/|∇χ| `(z, y, x)` of the map inside the mask."""
+    length = gradient_length(solution * problem.inside, problem.grid.voxel_size_mm)
     # Nothing is known yet of a map of zeros: to ask it to stay flat would move all sources out of the mask.
     strength = settings.regularisation if bool(solution.any()) else 0.0
-    length.square_().add_(settings.smoothing**2).rsqrt_().mul_(strength)
-    weights = []
-    for axis, step in enumerate(problem.grid.voxel_size_mm):
-        size = length.shape[axis] - 1
-        both = inside.narrow(axis, 0, size) & inside.narrow(axis, 1, size)
-        weights.append(length.narrow(axis, 0, size) * both / step**2)
-    return weights[0], weights[1], weights[2]
+    return length.square_().add_(settings.smoothing**2).rsqrt_().mul_(strength)
 
 
-def _scale(problem: _Problem, penalty: tuple[Tensor, Tensor, Tensor], norm_weight: float) -> Tensor:
+def _scale(problem: _Problem, penalty: Tensor, norm_weight: float) -> Tensor:
     """Return one over the root of the quadratic's diagonal, in whose unit all voxels are seen alike."""
     diagonal = problem.visibility + norm_weight * problem.inside
-    for axis, weight in enumerate(penalty):
-        size = diagonal.shape[axis] - 1
-        diagonal.narrow(axis, 0, size).add_(weight)
-        diagonal.narrow(axis, 1, size).add_(weight)
+    add_penalty_diagonal(diagonal, penalty, problem.grid.voxel_size_mm, problem.inside)
     return diagonal.rsqrt_()
 
 

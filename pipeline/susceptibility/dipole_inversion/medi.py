@@ -9,15 +9,15 @@ from torch import Tensor
 from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.gradient import add_weighted_laplacian, gradient_length
+from pipeline.operators.dipole import AXES
+from pipeline.operators.gradient import gradient_length
 from pipeline.operators.padding import frame_around
 from pipeline.susceptibility.dipole_inversion.cerebrospinal_fluid import cerebrospinal_fluid
+from pipeline.susceptibility.dipole_inversion.gradient_penalty import add_gradient_penalty
 from pipeline.susceptibility.dipole_inversion.spectral_least_squares import SpectralDipole, least_squares
 from pipeline.susceptibility.relaxometry import log_linear
 
 _LARGEST_WEIGHT = 2.0
-# In a region without penalty the preconditioner still needs to be positive.
-_LEAST_SHARE_PENALISED = 0.05
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def morphology_enabled_inversion(
         if volume.shape[-3:] != mask.shape:
             raise UnusableInput(f"The {name} has shape {tuple(volume.shape)} but the mask {tuple(mask.shape)}.")
     frame = frame_around(mask, grid, settings.margin)
-    image = magnitude.square().sum(0).sqrt() if magnitude.dim() == 4 else magnitude
-    edges = _edges(torch.where(mask, image, 0.0), mask, grid, settings.edge_fraction)
-    smooth = ~frame.embed(edges)
+    smooth = ~frame.embed(_edges(_one_image(magnitude, mask), mask, grid, settings.edge_fraction))
     precision = frame.embed(_precision(mask, field_noise))
     field = frame.embed(torch.where(mask, local_field, 0.0))
     dipole = SpectralDipole.on(frame.grid, field)
@@ -130,43 +128,56 @@ def _gauss_newton(
     told: OnIteration | None,
 ) -> Tensor:
     """Solve linearised problems, each with gradient weights and outlier weights from the last map."""
-    solution, explained = torch.zeros_like(field), torch.zeros_like(field)
+    spectrum = torch.fft.rfftn(torch.zeros_like(field), dim=AXES)
+    before = spectrum.new_zeros(())
     scale = settings.radians_per_ppm
     for number in range(settings.rounds):
+        image = dipole.image(spectrum.clone())
+        strength = _penalty_strength(image, smooth, dipole.grid, settings, number == 0)
+        del image
+        level = settings.regularisation / settings.smoothing if number == 0 else max(float(strength.mean()), 1e-9)
+        explained = dipole.image(spectrum * dipole.kernel)
         residual = torch.sin((field - explained).mul_(scale)).div_(scale)
         trusted = precision if number == 0 else precision * _trust(residual, precision, settings.outlier)
-        weights = _penalty_weights(solution, smooth, dipole.grid, settings, number == 0)
-        level = settings.regularisation / settings.smoothing if number == 0 else _mean_weight(weights, dipole.grid)
-        improved = least_squares(
+        target = torch.fft.rfftn(residual.add_(explained).mul_(trusted), dim=AXES)
+        del residual, explained
+        spectrum = least_squares(
             dipole,
-            residual.add_(explained),
+            target,
             trusted,
-            _prior(weights, fluid, fluid_weight),
+            _prior(strength, dipole.grid, fluid, fluid_weight),
             (dipole.frequency_squared * level).clamp_min_(1e-9),
-            solution,
+            spectrum,
             settings.inner_iterations,
             1e-2,
             _part(told, number, settings.rounds),
         )
-        change, size = float((improved - solution).norm()), float(improved.norm())
-        solution, explained = improved, dipole.field(improved)
+        del target, trusted, strength
+        # Half the resolution tells well enough whether the map still moves.
+        sample = _half_resolution(spectrum)
+        change, size = float((sample - before).abs().norm()), float(sample.abs().norm())
+        before = sample
         if not size < float("inf"):
             raise NotConverged("MEDI diverged; the field or its noise holds extreme values. Check the mask.")
         if change <= settings.tolerance * size:
             break
     if told is not None:
         told(1.0)
-    return solution
+    return dipole.image(spectrum)
 
 
-def _prior(
-    weights: tuple[Tensor, Tensor, Tensor], fluid: Tensor | None, fluid_weight: float
-) -> Callable[[Tensor], Tensor]:
+def _half_resolution(spectrum: Tensor) -> Tensor:
+    """Return the low frequencies of a half spectrum, positive and negative."""
+    z, y, x = (size // 4 for size in (spectrum.shape[0], spectrum.shape[1], 2 * spectrum.shape[2]))
+    return torch.cat((spectrum[:z, :y, :x], spectrum[:z, -y:, :x], spectrum[-z:, :y, :x], spectrum[-z:, -y:, :x]), 1)
+
+
+def _prior(strength: Tensor, grid: Grid, fluid: Tensor | None, fluid_weight: float) -> Callable[[Tensor], Tensor]:
     """Return the operator of the quadratic penalties on an image."""
 
     def apply(image: Tensor) -> Tensor:
         result = torch.zeros_like(image)
-        add_weighted_laplacian(result, image, weights)
+        add_gradient_penalty(result, image, strength, grid.voxel_size_mm)
         if fluid is not None and fluid_weight > 0:
             inside = image[fluid]
             result[fluid] += fluid_weight * (inside - inside.mean())
@@ -175,25 +186,24 @@ def _prior(
     return apply
 
 
-def _penalty_weights(
-    solution: Tensor, smooth: Tensor, grid: Grid, settings: MediSettings, is_first: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return λ/|∇χ| for the differences along each axis, zero at the edges of the magnitude."""
+def _penalty_strength(solution: Tensor, smooth: Tensor, grid: Grid, settings: MediSettings, is_first: bool) -> Tensor:
+    """Return λ/|∇χ| `(z, y, x)`, zero at the edges of the magnitude."""
     if is_first:
         length = torch.full_like(solution, settings.regularisation / settings.smoothing)
     else:
         length = gradient_length(solution, grid.voxel_size_mm)
         length.square_().add_(settings.smoothing**2).rsqrt_().mul_(settings.regularisation)
-    length *= smooth
-    sizes = [size - 1 for size in length.shape]
-    z, y, x = (length.narrow(axis, 0, sizes[axis]) / step**2 for axis, step in enumerate(grid.voxel_size_mm))
-    return z, y, x
+    return length.mul_(smooth)
 
 
-def _mean_weight(weights: tuple[Tensor, Tensor, Tensor], grid: Grid) -> float:
-    """Return the mean of λ/|∇χ| over the voxels, as one number for the preconditioner."""
-    means = [float(weight.mean()) * step**2 for weight, step in zip(weights, grid.voxel_size_mm, strict=True)]
-    return max(sum(means) / 3, 1e-9)
+def _one_image(magnitude: Tensor, mask: Tensor) -> Tensor:
+    """Return the root of the echoes' summed squares inside the mask."""
+    if magnitude.dim() == 3:
+        return torch.where(mask, magnitude, 0.0)
+    image = torch.zeros_like(magnitude[0])
+    for echo in magnitude:
+        image.addcmul_(echo, echo)
+    return image.sqrt_().mul_(mask)
 
 
 def _edges(image: Tensor, mask: Tensor, grid: Grid, edge_fraction: float) -> Tensor:

@@ -96,18 +96,21 @@ def _descend(
     """Return the half spectrum of the map where the first stopping rule held."""
     streaks, structure = _band(dipole, _STREAK_BAND), _band(dipole, _STRUCTURE_BAND)
     scale = settings.radians_per_ppm
-    precision = precision / scale
+    precision = precision.div_(scale)
     spectrum = torch.zeros_like(dipole.kernel, dtype=torch.promote_types(field.dtype, torch.complex64))
     ahead, momentum = spectrum.clone(), 1.0
     for number in range(settings.iterations):
         residual = dipole.image(ahead * dipole.kernel).sub_(field).mul_(scale).sin_().mul_(precision)
         slope = torch.fft.rfftn(residual, dim=AXES).mul_(dipole.kernel)
+        del residual
         improved = ahead.mul_(1 - settings.step * settings.ridge).sub_(slope, alpha=settings.step)
-        change = improved - spectrum
+        del slope
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2 if settings.is_accelerated else 1.0
-        ahead = torch.add(improved, change, alpha=(momentum - 1) / following)
+        change = spectrum.sub_(improved).neg_()
+        moved, size = float(torch.view_as_real(change).norm()), float(torch.view_as_real(improved).norm())
+        ahead = change.mul_((momentum - 1) / following).add_(improved)
         spectrum, momentum = improved, following
-        moved, size = float(torch.view_as_real(change).norm()), float(torch.view_as_real(spectrum).norm())
+        del change, improved
         if not size < float("inf"):
             raise NotConverged("NDI diverged; choose a shorter step, and check the field and the mask.")
         if told is not None:
@@ -128,11 +131,14 @@ def _band(dipole: SpectralDipole, limits: tuple[float, float]) -> Tensor:
         (torch.fft.rfftfreq if axis == 2 else torch.fft.fftfreq)(size, step, dtype=torch.float64)
         for axis, (size, step) in enumerate(zip(dipole.grid.shape, dipole.grid.voxel_size_mm, strict=True))
     ]
-    z, y, x = torch.meshgrid(*axes, indexing="ij")
-    frequency = (z.square() + y.square() + x.square()).sqrt_() * (2 * max(dipole.grid.voxel_size_mm))
-    frequency, size = frequency.to(dipole.kernel.device), dipole.kernel.abs()
-    inside = (size >= limits[0]) & (size < limits[1])
-    inside &= (frequency >= _FREQUENCY_BAND[0]) & (frequency <= _FREQUENCY_BAND[1])
+    z, y, x = (axis.square().to(dipole.kernel.device) for axis in axes)
+    # The squares of the limits, in the unit of the squared frequency; single planes keep the volume out of memory.
+    low, high = ((share / (2 * max(dipole.grid.voxel_size_mm))) ** 2 for share in _FREQUENCY_BAND)
+    size = dipole.kernel.abs()
+    inside = (size >= limits[0]).logical_and_(size < limits[1])
+    for plane, height in zip(inside, z, strict=True):
+        squared = height + y[:, None] + x
+        plane.logical_and_((squared >= low) & (squared <= high))
     return torch.nonzero(inside.flatten()).flatten()
 
 

@@ -10,6 +10,7 @@ from pipeline.errors import NotConverged
 from pipeline.grid import Grid
 from pipeline.method import OnIteration
 from pipeline.operators.dipole import AXES, dipole_kernel
+from pipeline.operators.fourier import inverse_transform
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 
 _SQUARE_ROOT_OF_TWO = 2.0**0.5
@@ -43,8 +44,8 @@ class SpectralDipole:
         return self.image(torch.fft.rfftn(susceptibility, dim=AXES).mul_(self.kernel))
 
     def image(self, spectrum: Tensor) -> Tensor:
-        """Return the volume `(z, y, x)` of a half spectrum."""
-        return torch.fft.irfftn(spectrum, s=self.grid.shape, dim=AXES)
+        """Return the volume `(z, y, x)` of a half spectrum, which is overwritten."""
+        return inverse_transform(spectrum, self.grid.shape)
 
 
 def laplacian_spectrum(grid: Grid, like: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ def laplacian_spectrum(grid: Grid, like: Tensor) -> Tensor:
 
 def least_squares(
     dipole: SpectralDipole,
-    field: Tensor,
+    weighted_field: Tensor,
     precision: Tensor,
     prior: Callable[[Tensor], Tensor],
     prior_spectrum: Tensor,
@@ -78,8 +79,8 @@ def least_squares(
     ----------
     dipole
         The kernel on the grid.
-    field
-        Measured field f `(z, y, x)` [ppm].
+    weighted_field
+        Half spectrum of W² f with the measured field f [ppm]; overwritten.
     precision
         W² `(z, y, x)`, zero where nothing was measured.
     prior
@@ -87,13 +88,17 @@ def least_squares(
     prior_spectrum
         About the spectrum of R, for the preconditioner, half spectrum; positive.
     start
-        Map to begin with `(z, y, x)` [ppm].
+        Half spectrum of the map to begin with [ppm]; overwritten.
     iterations
         Steps at most.
     tolerance
         Stop where the preconditioned residual is below this share of its first value.
     told
         Told the fraction done.
+
+    Returns
+    -------
+    Half spectrum of the map [ppm].
 
     Raises
     ------
@@ -102,16 +107,22 @@ def least_squares(
     """
 
     def operator(spectrum: Tensor) -> Tensor:
-        result = torch.fft.rfftn(prior(dipole.image(spectrum)), dim=AXES)
-        seen = dipole.image(spectrum.mul_(dipole.kernel)).mul_(precision)
-        return result.add_(torch.fft.rfftn(seen, dim=AXES).mul_(dipole.kernel))
+        seen = dipole.image(spectrum * dipole.kernel).mul_(precision)
+        result = torch.fft.rfftn(seen, dim=AXES).mul_(dipole.kernel)
+        del seen
+        image = dipole.image(spectrum)
+        del spectrum
+        penalised = prior(image)
+        del image
+        return result.add_(torch.fft.rfftn(penalised, dim=AXES))
 
-    inverse = dipole.kernel.square().mul_(precision[precision > 0].mean()).add_(prior_spectrum).reciprocal_()
+    n_known = int(torch.count_nonzero(precision))
+    inverse = dipole.kernel.square().mul_(precision.sum() / max(n_known, 1)).add_(prior_spectrum).reciprocal_()
+    del prior_spectrum
     # What D(0) = 0 leaves open is the mean of the map: it stays as it was.
     inverse[0, 0, 0] = 0.0
-    right_side = torch.fft.rfftn(precision * field, dim=AXES).mul_(dipole.kernel)
-    begin = torch.fft.rfftn(start, dim=AXES)
-    return dipole.image(solve_spectrum(dipole, operator, right_side, begin, inverse, iterations, tolerance, told))
+    right_side = weighted_field.mul_(dipole.kernel)
+    return solve_spectrum(dipole, operator, right_side, start, inverse, iterations, tolerance, told)
 
 
 def solve_spectrum(
@@ -135,7 +146,7 @@ def solve_spectrum(
     right_side
         Half spectrum b; overwritten.
     start
-        Half spectrum to begin with.
+        Half spectrum to begin with; overwritten.
     inverse
         Diagonal of the preconditioner, real half spectrum; zero where the start is to be kept.
     iterations
@@ -155,9 +166,9 @@ def solve_spectrum(
     def stacked_operator(stacked: Tensor) -> Tensor:
         return torch.view_as_real(operator(torch.view_as_complex(stacked) / column).mul_(column))
 
-    begin = torch.view_as_real(start * column)
+    begin = torch.view_as_real(start.mul_(column))
     residual = torch.view_as_real(right_side.mul_(column))
-    if bool(start.any()):
+    if bool(begin.any()):
         residual.sub_(stacked_operator(begin))
     weights = inverse.unsqueeze(-1)
     scale = float((residual.square() * weights).sum().sqrt())
@@ -171,5 +182,6 @@ def solve_spectrum(
         tolerance=tolerance * scale,
         preconditioner=lambda vector: vector * weights,
         on_iteration=None if told is None else (lambda step: told(step / iterations)),
+        in_place=True,
     )
     return torch.view_as_complex(solution).div_(column)
