@@ -43,7 +43,14 @@ class RobustSettings:
         250, "1", "conjugate gradient steps per reweighting there", minimum=1, maximum=1000
     )
     rounds: int = setting(3, "1", "reweightings on the full grid", minimum=1, maximum=100)
-    iterations: int = setting(35, "1", "conjugate gradient steps per reweighting", minimum=1, maximum=1000)
+    iterations: int = setting(45, "1", "conjugate gradient steps per reweighting", minimum=1, maximum=1000)
+    restoring_rounds: int = setting(
+        2,
+        "1",
+        "how many of these are also given what was left unexplained, to restore contrast",
+        minimum=0,
+        maximum=100,
+    )
     margin: int = setting(8, "voxel", "least padding around the mask", minimum=4, maximum=128)
 
 
@@ -61,9 +68,10 @@ def invert_total_field(
     Minimises ½‖W(D χ − B)‖² + λ Σ |∇χ| over the padded volume by reweighted least squares. Total variation acts inside
     the mask only and spares the strongest edges of the magnitude, except in the outermost layer; sources outside are
     free, and enter scaled by at most `outside_scale`, so that conjugate gradients explain the background by them first.
-    After every round voxels whose field is explained badly lose weight. Solutions on coarser grids are the start: a
-    step costs an eighth there, and few long runs settle the slow modes, in which sources inside and outside have nearly
-    the same field.
+    After every round voxels whose field is explained badly lose weight; the last rounds are given the field left
+    unexplained once more, which restores contrast that total variation takes (Bregman iteration). Solutions on coarser
+    grids are the start: a step costs an eighth there, and few long runs settle the slow modes, in which sources inside
+    and outside have nearly the same field.
 
     Parameters
     ----------
@@ -95,7 +103,8 @@ def invert_total_field(
         The field holds extreme values.
 
     Source: after Liu 2017, doi:10.1002/mrm.26331 (preconditioned total-field inversion); Liu 2012,
-    doi:10.1002/mrm.24272 (edge mask); Vogel & Oman 1996, doi:10.1137/0917016 (lagged diffusivity).
+    doi:10.1002/mrm.24272 (edge mask); Vogel & Oman 1996, doi:10.1137/0917016 (lagged diffusivity); Osher 2005,
+    doi:10.1137/040605412 (Bregman iteration).
     """
     frame, sources, inside = sources_of_field(total_field, mask, magnitude, field_noise, grid, settings, on_iteration)
     dipole = Dipole.on(frame.grid, sources)
@@ -142,7 +151,7 @@ def sources_of_field(
             outside_scale=settings.outside_scale,
         )
     ]
-    efforts = [Effort(settings.rounds, settings.iterations)]
+    efforts = [Effort(settings.rounds, settings.iterations, settings.restoring_rounds)]
     while len(problems) < settings.levels:
         problems[-1:] = halved(problems[-1], settings.outside_scale)
         efforts.append(Effort(settings.coarse_rounds, settings.coarse_iterations))

@@ -13,7 +13,7 @@ from pipeline.operators.gradient import add_weighted_laplacian
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 from pipeline.susceptibility.dipole_inversion.total_field_grids import Problem, refined, steepness
 
-_OUTLIER = 3.0
+_OUTLIER = 5.0
 _START_OUTLIER = 10.0
 _MAD_TO_SIGMA = 1.4826
 # Some sources have no field at all (a uniform one, for instance): without a ridge they collect rounding errors.
@@ -27,6 +27,8 @@ class Effort:
 
     rounds: int
     iterations: int
+    restoring_rounds: int = 0
+    """How many of the last rounds are also given the field that the solution before them left unexplained."""
 
     def cost(self, problem: Problem) -> float:
         """Return the work in steps times voxels."""
@@ -125,11 +127,14 @@ def _reweighted_rounds(
     told: OnIteration | None,
 ) -> Tensor:
     """Solve weighted least squares again and again, with weights from the last solution."""
+    unexplained: Tensor | None = None
     for number in range(effort.rounds):
         # Also before the first round of a grid, where the start explains little yet: a wrong voxel that is fitted once
         # takes many rounds to be forgotten.
         limit = _OUTLIER if number else _START_OUTLIER
-        quadratic, residual, tolerance = _prepared(problem, solution, limit, regularisation, smoothing)
+        if number >= max(1, effort.rounds - effort.restoring_rounds):
+            unexplained = _trusted_misfit(problem, solution, limit, unexplained)
+        quadratic, residual, tolerance = _prepared(problem, solution, unexplained, limit, regularisation, smoothing)
         listener = _scaled(told, number / effort.rounds, (number + 1) / effort.rounds)
         solution = conjugate_gradient(
             quadratic,
@@ -146,8 +151,26 @@ def _reweighted_rounds(
     return solution
 
 
+def _trusted_misfit(problem: Problem, solution: Tensor, limit: float, sum_so_far: Tensor | None) -> Tensor:
+    """Return what a solution leaves of the field, outliers shortened, beside what those before it left.
+
+    A penalised solution loses contrast in proportion to its penalty; given what it left once more, the next one finds
+    the loss, while the noise in it is smoothed by the same penalty.
+
+    Source: Osher 2005, doi:10.1137/040605412.
+    """
+    misfit = problem.field - problem.dipole(solution)[problem.window]
+    misfit.mul_(_trust(problem, misfit, limit))
+    return misfit if sum_so_far is None else misfit.add_(sum_so_far)
+
+
 def _prepared(
-    problem: Problem, solution: Tensor, limit: float, regularisation: float, smoothing: float
+    problem: Problem,
+    solution: Tensor,
+    unexplained: Tensor | None,
+    limit: float,
+    regularisation: float,
+    smoothing: float,
 ) -> tuple[_Quadratic, Tensor, float]:
     """Return the quadratic of one round, its residual at the last solution, and the residual that is small enough."""
     is_start = not bool(solution.any())
@@ -157,6 +180,8 @@ def _prepared(
     right_side = quadratic.adjoint(problem.field)
     tolerance = _PRECISION * math.sqrt(float((right_side.square_() * quadratic.inverse_diagonal).sum()))
     del right_side
+    if unexplained is not None:
+        misfit += unexplained
     # The residual from the misfit keeps digits that a difference of two large right sides would lose.
     residual = quadratic.add_penalty(quadratic.adjoint(misfit).neg_(), solution).neg_()
     return quadratic, residual, tolerance
