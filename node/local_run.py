@@ -21,6 +21,7 @@ from node.objects import Regions, describe_run, make_objects, measure_regions
 from node.software import software
 from pipeline.acquisition import Acquisition
 from pipeline.maps import Quality
+from pipeline.memory import return_freed_volumes
 from pipeline.recipe import Recipe
 from pipeline.regions.measurements import RegionMeasurement
 from pipeline.run import run
@@ -177,6 +178,7 @@ def region_in_ppb(region: RegionMeasurement) -> dict[str, Any]:
 def use_threads(threads: int) -> None:
     """Let the mathematics use so many processor threads; 0 takes all."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
+    return_freed_volumes()
 
 
 def _write_objects(

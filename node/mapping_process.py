@@ -19,6 +19,7 @@ import pipeline.errors
 from node.convert import acquisition_from_artefact, choose_device, maps_artefact
 from node.mapping_child import MappingRequest, MappingResult
 from node.workspace import read_artefact, write_artefact
+from pipeline.memory import return_freed_volumes
 from pipeline.recipe import parse_recipe
 from pipeline.run import run
 
@@ -51,6 +52,7 @@ def main() -> int:
 def _map(request: MappingRequest, messages: TextIO) -> MappingResult:
     device = choose_device(request.device)
     torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    return_freed_volumes()
     artefact = read_artefact(Path(request.acquisition))
     acquisition = acquisition_from_artefact(artefact.arrays, artefact.metadata, device)
     artefact.arrays.clear()
