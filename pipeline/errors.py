@@ -6,7 +6,10 @@ PipelineError
 │   ├── InvalidRecipe         a recipe cannot be read, or a value is out of range
 │   ├── UnusableInput         shapes disagree, values are not finite, too few slices, no signal
 │   ├── SingleEcho            a method that needs several echoes was given one
-│   └── NotConverged          an iteration diverged; the map would be wrong
+│   ├── NotConverged          an iteration diverged; the map would be wrong
+│   ├── WeightsMissing        a network's trained weights are listed but not there
+│   ├── WeightsAltered        the weights are not those whose digest is listed
+│   └── WeightsUnknown        no such network, or nobody has trained it
 └── Transient
     └── OutOfMemory           the device has too little memory now
 """
@@ -42,6 +45,18 @@ class SingleEcho(Permanent):
 
 class NotConverged(Permanent):
     """An iteration diverged."""
+
+
+class WeightsMissing(Permanent):
+    """The file of a network's weights is gone; the sentence holds the command that restores it."""
+
+
+class WeightsAltered(Permanent):
+    """A file of weights has another digest than the listed one, or does not fit its network."""
+
+
+class WeightsUnknown(Permanent):
+    """No weights are listed for a network; the sentence holds the command that trains it."""
 
 
 class OutOfMemory(Transient):
