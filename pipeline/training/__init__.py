@@ -1,0 +1,1 @@
+"""Train networks on simulated susceptibility, and judge what they learnt."""
