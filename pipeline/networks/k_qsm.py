@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from pipeline.errors import UnusableInput
 from pipeline.networks.blocks import LEAK
-from pipeline.networks.inputs import Context, FieldScan, masked_field, window_of_multiples
+from pipeline.networks.inputs import Context, FieldScan, Window, masked_field
 from pipeline.operators.dipole import AXES, dipole_kernel
+from pipeline.operators.padding import fast_even_size
 
 WIDTH = 32
 _N_BLOCKS = 8
@@ -88,15 +89,15 @@ class SpectrumPreparation:
     def prepare(self, scan: FieldScan, start: Tensor | None) -> tuple[Tensor, Context]:
         """Return the scaled spectrum and the kernel `(3, z, y, x)`, with k = 0 in the middle."""
         field = masked_field(scan)
-        window = window_of_multiples(scan.grid.shape, 2, self.margin)
+        depth, height, columns = (fast_even_size(size + 2 * self.margin) for size in scan.grid.shape)
+        window = Window(scan.grid.shape, (depth, height, columns))
         grid = replace(scan.grid, shape=window.padded_shape)
         half_kernel = dipole_kernel(grid, dtype=field.dtype, device=field.device)
         inverse = half_kernel.abs().clamp_(min=self.threshold).reciprocal_().copysign_(half_kernel)
         inverse[0, 0, 0] = 0.0
         half = torch.fft.rfftn(window.pad(field), dim=AXES, norm="ortho") * inverse
-        width = grid.shape[2]
-        kernel = torch.fft.fftshift(whole_spectrum(half_kernel, width))
-        spectrum = torch.fft.fftshift(whole_spectrum(half, width))
+        kernel = torch.fft.fftshift(whole_spectrum(half_kernel, columns))
+        spectrum = torch.fft.fftshift(whole_spectrum(half, columns))
         envelope = self._envelope(window.padded_shape, grid.voxel_size_mm, field)
         is_measured = kernel.abs() >= self.threshold
         flattened = spectrum / envelope

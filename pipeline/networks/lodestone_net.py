@@ -17,7 +17,9 @@ from pipeline.operators.padding import fast_even_size
 WIDTHS = (16, 24, 40, 64)
 N_CHANNELS = 4
 _GREATEST_WEIGHT = 4.0
-_GREATEST_RELATIVE_NOISE = 4.0
+_GREATEST_RELATIVE_NOISE = 1.0
+# Gradient and noise are a few hundredths of the contrast; multiplied, they weigh as much as the maps from the start.
+_GAIN = 16.0
 
 
 class LodestoneNet(nn.Module):
@@ -81,10 +83,10 @@ class RefinementPreparation:
     - The closed form D f / (D² + λ|k|²) of a smooth inversion, without its mean in the mask.
     - The noise of the field; where none is given, the root mean square of D χ₀ − f.
 
-    All are divided by the standard deviation of χ₀ in the mask and multiplied by it again at the end: field, noise and
-    start map twice as large give a map twice as large. Only images reach the network, so the direction of B0 and the
-    voxel size enter by physics alone. The start map must be one that explains the field: as an inversion leaves it,
-    before it is referenced to a region.
+    All are divided by the standard deviation of χ₀ in the mask, gradient and noise also multiplied by 16, and the
+    output is multiplied by that deviation: field, noise and start map twice as large give a map twice as large. Only
+    images reach the network, so the direction of B0 and the voxel size enter by physics alone. The start map must be
+    one that explains the field: as an inversion leaves it, before it is referenced to a region.
 
     Attributes
     ----------
@@ -122,7 +124,8 @@ class RefinementPreparation:
         scale = contrast[mask].square().mean().sqrt()
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         relative_noise = (noise / scale).clamp(max=_GREATEST_RELATIVE_NOISE) * mask
-        maps = (contrast / scale, gradient / scale * mask, _centred(smooth, mask) / scale, relative_noise)
+        corrections = gradient * mask * (_GAIN / scale)
+        maps = (contrast / scale, corrections, _centred(smooth, mask) / scale, relative_noise * _GAIN)
         window = window_of_multiples(scan.grid.shape, self.multiple)
         return window.pad(torch.stack(maps)), Context(window, mask, scale, base=start)
 

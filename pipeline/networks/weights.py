@@ -113,12 +113,12 @@ def load_network(name: str, *, device: torch.device | str = "cpu", folder: Path 
             f"The weights {path} have SHA-256 {found[:12]}…, but {digest[:12]}… is listed: the file was altered and is "
             f"not used. {_how_to_restore(name, path)}"
         )
-    # On the meta device no first values are drawn: torch's global generator stays as it was.
-    with torch.device("meta"):
+    # The first values are drawn and thrown away; torch's global generator stays as it was.
+    with torch.random.fork_rng(devices=[]):
         network = NETWORKS[name].make()
     try:
         state = tensors_of(content)
-        network.load_state_dict({key: _widened(value) for key, value in state.items()}, assign=True)
+        network.load_state_dict({key: _widened(value) for key, value in state.items()})
     except (SafetensorError, RuntimeError) as error:
         raise WeightsAltered(
             f"The weights {path} do not fit the network {name} of this version. {_how_to_restore(name, path)}"
