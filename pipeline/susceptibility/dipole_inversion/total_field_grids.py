@@ -15,6 +15,8 @@ _LARGEST_WEIGHT = 3.0
 _LONG_VOXEL = 1.5
 _HALF, _NEARLY_ALL = 0.5, 0.99
 _LEAST_SHARE = 0.1
+_DOUBTFUL_NOISE = 2.0
+"""Field noise, against the median, from which an edge of the magnitude says nothing about the susceptibility."""
 
 Window = tuple[slice, slice, slice]
 
@@ -83,7 +85,9 @@ def fine_problem(
         _visibility(dipole, inside, framed_weight, outside_scale),
         torch.where(cut_mask, cut_field - cut_field[cut_mask].median(), 0.0),
         weight,
-        _stiffness(image, cut_mask, frame.grid, edge_fraction, rim_stiffness).to(field.dtype),
+        _stiffness(
+            image, cut_mask, frame.grid, edge_fraction, rim_stiffness, cut_noise > _DOUBTFUL_NOISE * reference
+        ).to(field.dtype),
     )
 
 
@@ -108,15 +112,18 @@ def steepness(volume: Tensor, inside: Tensor, voxel_size_mm: tuple[float, float,
     return squared
 
 
-def _stiffness(image: Tensor, mask: Tensor, grid: Grid, edge_fraction: float, rim_stiffness: float) -> Tensor:
+def _stiffness(
+    image: Tensor, mask: Tensor, grid: Grid, edge_fraction: float, rim_stiffness: float, doubtful: Tensor
+) -> Tensor:
     """Return one where the magnitude is smooth, zero at its edges and `rim_stiffness` in the outermost layer.
 
     A source in that layer can hardly be told from one just outside the mask, so that its neighbours must hold it.
+    Beside air the signal dephases: such an edge is not the tissue's, and the field is too doubtful to free sources.
     """
     slope = steepness(image, mask, grid.voxel_size_mm)
     inside = slope[mask]
     rank = max(1, min(inside.numel(), round((1 - edge_fraction) * inside.numel())))
-    smooth = mask & (slope <= inside.kthvalue(rank).values)
+    smooth = mask & ((slope <= inside.kthvalue(rank).values) | doubtful)
     return torch.where(mask & ~_eroded(mask), rim_stiffness, smooth.to(image.dtype))
 
 
