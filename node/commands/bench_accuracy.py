@@ -22,7 +22,8 @@ from pipeline.studies.step_scores import STEP_SCORES, Column
 from pipeline.studies.targets import Reached
 
 SEEDS = {"report": REPORTING_SEEDS, "tuning": TUNING_SEEDS}
-_SHOWN_FIGURES = 6
+_SHOWN_FIGURES = 5
+_WORST_ON_WIDTH = 30
 
 
 @dataclass(frozen=True)
@@ -112,21 +113,23 @@ def _print_summaries(summaries: Sequence[Summary], full: bool) -> None:
     for step, found in by_step.items():
         scored = [summary for summary in found if summary.n_cases]
         if scored:
-            out.print()
-            out.print(_table(step, scored, full))
+            columns = STEP_SCORES[step].columns
+            # More figures than fit on a line go into further tables of the same methods.
+            for start in range(0, len(columns) if full else 1, _SHOWN_FIGURES):
+                out.print()
+                out.print(_table(step, scored, columns[start : start + _SHOWN_FIGURES]))
         for summary in found:
             for remark in summary.remarks:
                 out.print(f"  {words(step)}, {summary.method}: {remark}", soft_wrap=True)
 
 
-def _table(step: str, summaries: Sequence[Summary], full: bool) -> Table:
-    columns = STEP_SCORES[step].columns if full else STEP_SCORES[step].columns[:_SHOWN_FIGURES]
+def _table(step: str, summaries: Sequence[Summary], columns: Sequence[Column]) -> Table:
     table = Table(words(step), box=None, pad_edge=False, header_style="bold")
     for column in columns:
         unit = "" if column.unit == "1" else f" [{column.unit}]"
         table.add_column(f"{column.heading}{unit}\nmean (worst)", justify="right")
     table.add_column("time [s]", justify="right")
-    table.add_column("worst on")
+    table.add_column("worst on", min_width=_WORST_ON_WIDTH)
     for summary in summaries:
         cells = [_mean_and_worst(summary, column) for column in columns]
         table.add_row(summary.method, *cells, f"{summary.seconds:.2f}", words(summary.worst_case))
