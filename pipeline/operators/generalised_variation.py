@@ -66,14 +66,14 @@ class SplitGeneralisedVariation:
         return gradient_penalty * (1 + _CAUTION)
 
     def update(self, volume: Tensor) -> Tensor:
-        """Take a new volume `(z, y, x)` and return that towards which the next volume is drawn [1/mm²]."""
-        drawn = torch.zeros_like(volume)
-        depth = volume.shape[0]
-        carried = torch.zeros_like(self._smooth[:, 0])
+        """Replace a new volume `(z, y, x)` by that towards which the next volume is drawn [1/mm²]."""
+        first_plane, depth = volume[0].clone(), len(volume)
+        carried, drawn_on = torch.zeros_like(self._smooth[:, 0]), torch.zeros_like(first_plane)
         for start in range(0, depth, self._slab):
             stop = min(start + self._slab, depth)
             slope = volume.new_zeros(3, stop - start, *volume.shape[1:])
-            add_periodic_gradient(slope, volume, start, stop, self._steps, 1.0)
+            planes, following = volume[start:stop], first_plane if stop == depth else volume[stop]
+            add_periodic_gradient(slope, planes, following, self._steps, 1.0)
             first, last = self._planes(start, stop)
             z = self._window[0].start
             here = (slice(None), slice(z + first - start, z + last - start), *self._window[1:])
@@ -84,8 +84,10 @@ class SplitGeneralisedVariation:
             if last > first:
                 carried = self._advance_smooth(first, last, residual[here], carried)
             slope.sub_(residual, alpha=1 / (1 + _CAUTION))
-            add_periodic_adjoint(drawn, slope, start, stop, self._steps)
-        return drawn
+            planes.zero_()[0].add_(drawn_on)
+            drawn_on = add_periodic_adjoint(planes, slope, self._steps)
+        volume[0].add_(drawn_on)
+        return volume
 
     def _planes(self, start: int, stop: int) -> tuple[int, int]:
         """Return which planes of the window lie between two planes of the grid."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 
-_SLAB_VOXELS = 200_000
+_SLAB_VOXELS = 50_000
 _TINY = 1e-20
 
 
@@ -107,30 +107,32 @@ class SplitGradient:
         self._slab = grid.shape[0] if thresholds.is_cuda else max(1, _SLAB_VOXELS // plane)
 
     def update(self, volume: Tensor) -> Tensor:
-        """Take a new volume `(z, y, x)` and return ∇ᵀ(z − u), towards which the next volume is drawn [1/mm²]."""
-        drawn = torch.zeros_like(volume)
-        depth = volume.shape[0]
+        """Replace a new volume `(z, y, x)` by ∇ᵀ(z − u), towards which the next volume is drawn [1/mm²]."""
+        first, depth = volume[0].clone(), len(volume)
+        carried = torch.zeros_like(first)
         for start in range(0, depth, self._slab):
             stop = min(start + self._slab, depth)
+            here, following = volume[start:stop], first if stop == depth else volume[stop]
             pulled = self._kept[:, start:stop]
-            add_periodic_gradient(pulled, volume, start, stop, self._steps, self._relaxation)
+            add_periodic_gradient(pulled, here, following, self._steps, self._relaxation)
             length = torch.mul(pulled[0], pulled[0])
             length.addcmul_(pulled[1], pulled[1]).addcmul_(pulled[2], pulled[2]).sqrt_()
             # The share that goes to the dual; a gradient of zero goes there whole where anything is cut off.
-            cut = torch.div(self.thresholds[start:stop], length.clamp_min_(_TINY)).clamp_max_(1.0)
-            add_periodic_adjoint(drawn, pulled * torch.rsub(cut, 1.0, alpha=2.0), start, stop, self._steps)
+            cut = torch.div(self.thresholds[start:stop], length.clamp_min_(_TINY), out=length).clamp_max_(1.0)
+            flow = pulled * torch.rsub(cut, 1.0, alpha=2.0)
+            here.zero_()[0].add_(carried)
+            carried = add_periodic_adjoint(here, flow, self._steps)
             pulled.mul_(cut.mul_(self._relaxation).add_(1 - self._relaxation))
-        return drawn
+        volume[0].add_(carried)
+        return volume
 
-    def spare_steep_places(self, volume: Tensor, spared: Tensor | None, highest: float, steepness: float) -> None:
-        """Set the thresholds to highest / (1 + |∇x| / steepness), and to zero in some voxels.
+    def spare_steep_places(self, volume: Tensor, highest: float, steepness: float) -> None:
+        """Set the thresholds to highest / (1 + |∇x| / steepness), but for those that are zero.
 
         Parameters
         ----------
         volume
             Shape `(z, y, x)`.
-        spared
-            Bool `(z, y, x)`: where nothing is cut off; None for nowhere.
         highest
             Threshold where the volume is flat, in the volume's unit per mm.
         steepness
@@ -140,23 +142,36 @@ class SplitGradient:
         for start in range(0, depth, self._slab):
             stop = min(start + self._slab, depth)
             slope = volume.new_zeros(3, stop - start, *volume.shape[1:])
-            add_periodic_gradient(slope, volume, start, stop, self._steps, 1 / steepness)
+            add_periodic_gradient(slope, volume[start:stop], volume[stop % depth], self._steps, 1 / steepness)
             length = torch.mul(slope[0], slope[0])
             length.addcmul_(slope[1], slope[1]).addcmul_(slope[2], slope[2]).sqrt_()
-            torch.div(highest, length.add_(1.0), out=self.thresholds[start:stop])
-        if spared is not None:
-            self.thresholds.masked_fill_(spared, 0.0)
+            thresholds = self.thresholds[start:stop]
+            spared = thresholds == 0
+            torch.div(highest, length.add_(1.0), out=thresholds).masked_fill_(spared, 0.0)
 
 
 def add_periodic_gradient(
-    target: Tensor, volume: Tensor, start: int, stop: int, steps: tuple[float, float, float], factor: float
+    target: Tensor, here: Tensor, following: Tensor, steps: tuple[float, float, float], factor: float
 ) -> None:
-    """Add a multiple of the gradient [per mm] of the planes from `start` to `stop` to `target` `(axis, z, y, x)`."""
-    here, depth = volume[start:stop], volume.shape[0]
+    """Add a multiple of the gradient [per mm] of some planes to `target` `(axis, z, y, x)`.
+
+    Parameters
+    ----------
+    target
+        Shape `(3, z, y, x)`, changed.
+    here
+        The planes `(z, y, x)`, periodic along y and x.
+    following
+        The plane after them `(y, x)`.
+    steps
+        Voxel size [mm].
+    factor
+        By which the gradient is multiplied.
+    """
     z, y, x = (factor / step for step in steps)
     target[0].sub_(here, alpha=z)
     target[0, :-1].add_(here[1:], alpha=z)
-    target[0, -1].add_(volume[stop % depth], alpha=z)
+    target[0, -1].add_(following, alpha=z)
     target[1].sub_(here, alpha=y)
     target[1, :, :-1].add_(here[:, 1:], alpha=y)
     target[1, :, -1].add_(here[:, 0], alpha=y)
@@ -165,18 +180,29 @@ def add_periodic_gradient(
     target[2, :, :, -1].add_(here[:, :, 0], alpha=x)
 
 
-def add_periodic_adjoint(
-    target: Tensor, flow: Tensor, start: int, stop: int, steps: tuple[float, float, float]
-) -> None:
-    """Add the adjoint of the gradient [per mm] of a flow that is given from plane `start` to `stop`."""
-    here, depth = target[start:stop], target.shape[0]
+def add_periodic_adjoint(here: Tensor, flow: Tensor, steps: tuple[float, float, float]) -> Tensor:
+    """Add the adjoint of the gradient [per mm] of a flow in some planes, and return what the plane after them gets.
+
+    Parameters
+    ----------
+    here
+        The planes `(z, y, x)`, changed.
+    flow
+        Shape `(3, z, y, x)`.
+    steps
+        Voxel size [mm].
+
+    Returns
+    -------
+    Shape `(y, x)`.
+    """
     z, y, x = (1 / step for step in steps)
     here.sub_(flow[0], alpha=z)
     here[1:].add_(flow[0, :-1], alpha=z)
-    target[stop % depth].add_(flow[0, -1], alpha=z)
     here.sub_(flow[1], alpha=y)
     here[:, 1:].add_(flow[1, :, :-1], alpha=y)
     here[:, 0].add_(flow[1, :, -1], alpha=y)
     here.sub_(flow[2], alpha=x)
     here[:, :, 1:].add_(flow[2, :, :, :-1], alpha=x)
     here[:, :, 0].add_(flow[2, :, :, -1], alpha=x)
+    return flow[0, -1] * z

@@ -14,16 +14,21 @@ from torch import Tensor
 
 from pipeline.errors import NotConverged
 from pipeline.grid import Grid
-from pipeline.operators.dipole import AXES
-from pipeline.operators.fourier import forward_transform, inverse_transform
+from pipeline.operators.fourier import (
+    forward_transform,
+    inverse_transform,
+    scale_spectrum,
+    transform_over,
+    volume_with_room,
+)
 from pipeline.operators.gradient import laplacian_spectrum
 from pipeline.operators.padding import Frame
 
 DrawData = Callable[[Tensor | None], Tensor]
 """Takes the spectrum of the unknown (None at the start) and may overwrite it; returns what the data add to the
-numerator, which must not be changed."""
+numerator, which may be changed."""
 _TOUCHING_PARABOLAS = 3
-_SLAB_VALUES = 200_000
+_SLAB_VALUES = 50_000
 
 
 class ClosedData:
@@ -31,11 +36,11 @@ class ClosedData:
 
     def __init__(self, kernel: Tensor, target: Tensor) -> None:
         """Take the kernel on the half spectrum and the data `(z, y, x)`."""
-        self._numerator = torch.fft.rfftn(target, dim=AXES).mul_(kernel)
+        self._numerator = scale_spectrum(forward_transform(target), kernel)
 
     def __call__(self, spectrum: Tensor | None) -> Tensor:
         """Return what the data add to the numerator, always the same."""
-        return self._numerator
+        return self._numerator.clone() if spectrum is None else spectrum.copy_(self._numerator)
 
 
 class WeightedData:
@@ -64,24 +69,40 @@ class WeightedData:
 
     def __call__(self, spectrum: Tensor | None) -> Tensor:
         """Meet the data half way and return what they add to the numerator."""
-        pulled = self._kept
-        if spectrum is not None:
-            predicted = inverse_transform(spectrum.mul_(self._kernel), self._frame.grid.shape)
-            # Nobody else holds it, so this frees it before the next transform needs the room.
-            del spectrum
-            pulled.add_(predicted, alpha=self._relaxation)
-            del predicted
-        # Outside the window nothing is known, and every prediction is met.
-        met = pulled.clone()
-        self.meet(met[self._frame.window])
-        drawn = met.mul(2).sub_(pulled)
-        pulled.sub_(met, alpha=self._relaxation)
-        del met
-        return forward_transform(drawn).mul_(self._kernel)
+        if spectrum is None:
+            drawn = volume_with_room(self._frame.grid.shape, self._kept)
+        else:
+            drawn = inverse_transform(scale_spectrum(spectrum, self._kernel), self._frame.grid.shape)
+            self._kept.add_(drawn, alpha=self._relaxation)
+        depth = len(drawn)
+        thickness = depth if drawn.is_cuda else max(1, _SLAB_VALUES // drawn[0].numel())
+        for start in range(0, depth, thickness):
+            self._draw_planes(drawn, start, min(start + thickness, depth))
+        return scale_spectrum(transform_over(drawn), self._kernel)
 
-    def meet(self, pulled: Tensor) -> None:
-        """Replace predictions in the window of the mask, in place, by what lies between them and the data."""
-        pulled.lerp_(self.target, self.share)
+    def _draw_planes(self, drawn: Tensor, start: int, stop: int) -> None:
+        """Fill some planes with that towards which the data draw the prediction; keep what the next step needs."""
+        pulled = self._kept[start:stop]
+        met = pulled.clone()
+        # Outside the window nothing is known, and every prediction is met.
+        z, y, x = self._frame.window
+        first, last = max(start, z.start), min(stop, z.stop)
+        if last > first:
+            self.meet(met[first - start : last - start, y, x], slice(first - z.start, last - z.start))
+        torch.lerp(pulled, met, 2.0, out=drawn[start:stop])
+        pulled.sub_(met, alpha=self._relaxation)
+
+    def meet(self, pulled: Tensor, planes: slice) -> None:
+        """Replace predictions, in some planes of the mask's window, in place, by what lies between them and the data.
+
+        Parameters
+        ----------
+        pulled
+            Predictions `(z, y, x)`, changed.
+        planes
+            Where they lie in the window.
+        """
+        pulled.lerp_(self.target[planes], self.share[planes])
 
 
 class PeriodicData(WeightedData):
@@ -98,18 +119,13 @@ class PeriodicData(WeightedData):
         del self.share
         self._precision, self._turn = precision[frame.inner].clone(), turn
 
-    def meet(self, pulled: Tensor) -> None:
-        """Replace predictions in the window, in place, by what lies between them and the nearest turn of the data.
+    def meet(self, pulled: Tensor, planes: slice) -> None:
+        """Replace predictions in some planes of the window by what lies between them and the nearest turn of the data.
 
         Below 1 − cos a lies no parabola, but above it one with the curvature sin a / a that touches it at a; to go to
         the minimum of that one never goes up.
         """
-        thickness = len(pulled) if pulled.is_cuda else max(1, _SLAB_VALUES // pulled[0].numel())
-        for start in range(0, len(pulled), thickness):
-            slab = slice(start, start + thickness)
-            self._meet_slab(pulled[slab], self.target[slab], self._precision[slab])
-
-    def _meet_slab(self, pulled: Tensor, target: Tensor, precision: Tensor) -> None:
+        target, precision = self.target[planes], self._precision[planes]
         pulled.sub_(target)
         error = pulled
         for _ in range(_TOUCHING_PARABOLAS):
@@ -131,18 +147,21 @@ class Anchor:
     target: Tensor
     weight: float
 
-    def draw(self, spectrum: Tensor, numerator: Tensor, divisor: Tensor) -> None:
-        """Overwrite the quotient of numerator and divisor where this term adds to both."""
-        above = numerator.flatten()[self.places].add_(self.target, alpha=self.weight)
-        below = divisor.flatten()[self.places].add_(self.weight)
-        spectrum.view(-1)[self.places] = above.div_(below)
+    def draw(self, spectrum: Tensor, inverse: Tensor) -> None:
+        """Change the quotient of a numerator and a divisor, of which `inverse` is one over, as if this term had added
+        to both.
+        """
+        divisor = inverse.view(-1)[self.places].reciprocal_()
+        flat = spectrum.view(-1)
+        above = flat[self.places].mul_(divisor).add_(self.target, alpha=self.weight)
+        flat[self.places] = above.div_(divisor.add_(self.weight))
 
 
 class Splitting(Protocol):
     """A prior on the gradient, split from the unknown."""
 
     def update(self, volume: Tensor) -> Tensor:
-        """Take a new unknown and return that towards which the gradient term draws the next one."""
+        """Replace a new unknown, with room for its spectrum, by that towards which the term draws the next one."""
 
 
 Prior = TypeVar("Prior", bound=Splitting)
@@ -174,14 +193,21 @@ class AlternatingDirections(Generic[Prior]):
         self.anchor: Anchor | None = None
         """A further quadratic term in part of k-space."""
         self._grid, self._data, self._penalty = grid, data, penalty
-        self._divisor = laplacian_spectrum(grid, kernel_power).mul_(penalty).add_(kernel_power)
+        self._inverse = laplacian_spectrum(grid, kernel_power).mul_(penalty).add_(kernel_power)
         # Neither term sees the constant; it is left at zero.
-        self._divisor[0, 0, 0] = 1.0
+        self._inverse[0, 0, 0] = 1.0
+        self._inverse.reciprocal_()
         self._spectrum: Tensor | None = None
+        """The unknown in k-space, between two calls of `advance`."""
         self._drawn: Tensor | None = None
 
     def advance(
-        self, iterations: int, tolerance: float = 0.0, on_iteration: Callable[[int], None] | None = None
+        self,
+        iterations: int,
+        tolerance: float = 0.0,
+        on_iteration: Callable[[int], None] | None = None,
+        *,
+        goes_on: bool = False,
     ) -> Tensor:
         """Take steps until one changes the volume by less than a share of it, judged on every eighth voxel.
 
@@ -193,10 +219,12 @@ class AlternatingDirections(Generic[Prior]):
             The share.
         on_iteration
             Called with the number of steps done; with `iterations` where the share is reached earlier.
+        goes_on
+            Whether this is called again; if not, the last step leaves nothing behind but its volume.
 
         Returns
         -------
-        The volume `(z, y, x)`, with a mean of zero.
+        The volume `(z, y, x)`, with a mean of zero and room for its spectrum.
 
         Raises
         ------
@@ -214,27 +242,29 @@ class AlternatingDirections(Generic[Prior]):
             before = sample
             if on_iteration is not None:
                 on_iteration(iterations if is_done else step)
-            if is_done or step == iterations:
+            is_last = is_done or step == iterations
+            if is_last and not goes_on:
+                self._spectrum = None
                 return volume
+            found = volume_with_room(self._grid.shape, volume).copy_(volume) if is_last else None
+            self._drawn = self.gradient.update(volume)
             # Free it before the next step makes another.
             del volume
+            if found is not None:
+                return found
         raise ValueError("At least one step is needed.")
 
-    def _taken(self) -> Tensor | None:
-        spectrum, self._spectrum = self._spectrum, None
-        return spectrum
-
     def _step(self) -> Tensor:
-        numerator = self._data(self._taken())
+        """Return the next volume, in memory of its own that has room for its spectrum."""
+        taken, self._spectrum = self._spectrum, None
+        spectrum = self._data(taken)
+        del taken
         if self._drawn is not None:
-            drawn, self._drawn = forward_transform(self._drawn), None
-            numerator = drawn.mul_(self._penalty).add_(numerator)
+            drawn, self._drawn = self._drawn, None
+            spectrum.add_(transform_over(drawn), alpha=self._penalty)
             del drawn
-        self._spectrum = numerator / self._divisor
+        self._spectrum = scale_spectrum(spectrum, self._inverse)
         if self.anchor is not None:
-            self.anchor.draw(self._spectrum, numerator, self._divisor)
-        del numerator
+            self.anchor.draw(self._spectrum, self._inverse)
         self._spectrum[0, 0, 0] = 0.0
-        volume = inverse_transform(self._spectrum.clone(), self._grid.shape)
-        self._drawn = self.gradient.update(volume)
-        return volume
+        return inverse_transform(self._spectrum.clone(), self._grid.shape)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES, dipole_kernel
-from pipeline.operators.fourier import inverse_transform
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import inverse_transform, transform_over
 from pipeline.operators.padding import frame_around
 from pipeline.solvers.alternating_directions import Anchor
 from pipeline.susceptibility.dipole_inversion.total_variation import refuse_other_shapes, weighted_alternation
@@ -98,15 +98,19 @@ def dynamic_streaking(
     for number in range(settings.rounds):
         done = number * settings.iterations
         told = None if on_iteration is None else (lambda step, done=done: on_iteration((done + step) / total))
-        susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
-        if number + 1 < settings.rounds:
-            alternation.gradient.spare_steep_places(susceptibility, None, highest, settings.steepness)
+        goes_on = number + 1 < settings.rounds
+        susceptibility = alternation.advance(settings.iterations, settings.tolerance, told, goes_on=goes_on)
+        if goes_on:
+            alternation.gradient.spare_steep_places(susceptibility, highest, settings.steepness)
             flatness = alternation.gradient.thresholds
-            target = _structure_in_cone(susceptibility, flatness, highest, cone, frame.grid)
-            alternation.anchor = Anchor(cone, target, settings.streak_penalty / 2**number)
-            # Free it before the next round makes another.
+            spectrum = transform_over(susceptibility)
+            # Freed before the next round makes another.
             del susceptibility
-    return frame.restore(susceptibility).mul_(mask)
+            target = _structure_in_cone(spectrum, flatness, highest, cone, frame.grid)
+            del spectrum
+            alternation.anchor = Anchor(cone, target, settings.streak_penalty / 2**number)
+    del alternation
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def _cone(grid: Grid, limit: float, like: Tensor) -> Tensor:
@@ -116,15 +120,16 @@ def _cone(grid: Grid, limit: float, like: Tensor) -> Tensor:
     return torch.nonzero(kernel.abs_().flatten() < limit).flatten()
 
 
-def _structure_in_cone(susceptibility: Tensor, flatness: Tensor, highest: float, cone: Tensor, grid: Grid) -> Tensor:
-    """Return, in the cone, the spectrum of what the map's cone holds where `flatness` is far below the highest."""
-    spectrum = torch.fft.rfftn(susceptibility, dim=AXES)
+def _structure_in_cone(spectrum: Tensor, flatness: Tensor, highest: float, cone: Tensor, grid: Grid) -> Tensor:
+    """Return, in the cone, the spectrum of what the map's cone holds where `flatness` is far below the highest.
+
+    The map's spectrum is overwritten.
+    """
     kept = spectrum.view(-1)[cone]
     spectrum.zero_().view(-1)[cone] = kept
     structure = inverse_transform(spectrum, grid.shape)
-    del spectrum
     structure.addcmul_(structure, flatness, value=-1 / highest)
-    return torch.fft.rfftn(structure, dim=AXES).view(-1)[cone]
+    return transform_over(structure).view(-1)[cone]
 
 
 def _run(

@@ -105,7 +105,9 @@ def fansi_total_variation(
     penalty = settings.regularisation * usual_noise(mask, field_noise, settings.assumed_noise) * settings.edge_penalty
     alternation = AlternatingDirections(frame.grid, kernel.square(), data, gradient, penalty)
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
-    return frame.restore(alternation.advance(settings.iterations, settings.tolerance, told)).mul_(mask)
+    susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
+    del alternation, data, gradient, kernel
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def fansi_data(
@@ -183,5 +185,5 @@ FANSI_TV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=11.0,
+    memory_volumes=10.0,
 )

@@ -93,7 +93,9 @@ def fansi_generalised_variation(
     penalty = settings.regularisation * usual_noise(mask, field_noise, settings.assumed_noise) * settings.edge_penalty
     alternation = AlternatingDirections(frame.grid, kernel.square(), data, variation, variation.penalty(penalty))
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
-    return frame.restore(alternation.advance(settings.iterations, settings.tolerance, told)).mul_(mask)
+    susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
+    del alternation, data, variation, kernel
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: FansiTgvSettings) -> dict[str, Tensor]:

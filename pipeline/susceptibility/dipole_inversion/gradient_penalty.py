@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pipeline.operators.gradient import forward_difference
 
-_SLAB_VOXELS = 200_000
+_SLAB_VOXELS = 50_000
 
 
 def add_gradient_penalty(

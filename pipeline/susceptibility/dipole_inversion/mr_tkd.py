@@ -9,8 +9,8 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES, dipole_kernel
-from pipeline.operators.fourier import inverse_transform
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import forward_transform, inverse_transform, scale_spectrum
 from pipeline.operators.gradient import SplitGradient
 from pipeline.operators.padding import frame_around
 from pipeline.solvers.alternating_directions import AlternatingDirections, ClosedData
@@ -74,9 +74,9 @@ def model_resolution(
     frame = frame_around(mask, grid, settings.margin)
     kernel = dipole_kernel(frame.grid, dtype=local_field.dtype, device=local_field.device)
     truncated = kernel.abs().clamp_min_(settings.threshold).copysign_(kernel)
-    field = torch.fft.rfftn(frame.embed(torch.where(mask, local_field, 0.0)), dim=AXES)
+    field = forward_transform(frame.embed(torch.where(mask, local_field, 0.0)))
+    scale_spectrum(field, 1 / truncated)
     resolution = kernel.div_(truncated)
-    field.div_(truncated)
     del truncated
     data = ClosedData(resolution, inverse_transform(field, frame.grid.shape))
     del field
@@ -85,7 +85,9 @@ def model_resolution(
     penalty = settings.regularisation * settings.edge_penalty
     alternation = AlternatingDirections(frame.grid, resolution.square_(), data, gradient, penalty)
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
-    return frame.restore(alternation.advance(settings.iterations, settings.tolerance, told)).mul_(mask)
+    susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
+    del alternation, data, gradient, resolution
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: MrTkdSettings) -> dict[str, Tensor]:

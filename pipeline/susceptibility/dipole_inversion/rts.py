@@ -94,7 +94,9 @@ def rapid_two_step(
     penalty = settings.regularisation * settings.edge_penalty
     alternation = AlternatingDirections(frame.grid, seen, data, gradient, penalty)
     del seen
-    return frame.restore(alternation.advance(settings.iterations, settings.tolerance, told_second)).mul_(mask)
+    susceptibility = alternation.advance(settings.iterations, settings.tolerance, told_second)
+    del alternation, data, gradient
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def _least_squares(
@@ -125,5 +127,5 @@ RTS = Method(
     settings=RtsSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=8.0,
+    memory_volumes=8.5,
 )

@@ -76,7 +76,9 @@ def total_variation(
     penalty = settings.regularisation * settings.edge_penalty
     alternation = weighted_alternation(frame, local_field, mask, field_noise, thresholds, penalty)
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
-    return frame.restore(alternation.advance(settings.iterations, settings.tolerance, told)).mul_(mask)
+    susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
+    del alternation
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def refuse_other_shapes(local_field: Tensor, mask: Tensor, field_noise: Tensor | None) -> None:
@@ -155,5 +157,5 @@ TOTAL_VARIATION = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
-    memory_volumes=10.5,
+    memory_volumes=9.5,
 )

@@ -82,24 +82,25 @@ def weighted_total_variation(
     frame = frame_around(mask, grid, settings.margin)
     noise = settings.assumed_noise if field_noise is None else max(float(field_noise[mask].median()), 1e-9)
     highest = 1 / settings.edge_penalty
-    spared = None
-    if magnitude is not None:
-        spared = frame.embed(steep_places(magnitude, mask, grid.voxel_size_mm, settings.edge_share))
     penalty = settings.regularisation * noise * settings.edge_penalty
     thresholds = local_field.new_full(frame.grid.shape, highest)
-    if spared is not None:
-        thresholds.masked_fill_(spared, 0.0)
+    if magnitude is not None:
+        spared = steep_places(magnitude, mask, grid.voxel_size_mm, settings.edge_share)
+        thresholds[frame.window].masked_fill_(spared[frame.inner], 0.0)
+        del spared
     alternation = weighted_alternation(frame, local_field, mask, field_noise, thresholds, penalty)
     total = settings.rounds * settings.iterations
     for number in range(settings.rounds):
         done = number * settings.iterations
         told = None if on_iteration is None else (lambda step, done=done: on_iteration((done + step) / total))
-        susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
-        if number + 1 < settings.rounds:
-            alternation.gradient.spare_steep_places(susceptibility, spared, highest, settings.steepness)
+        goes_on = number + 1 < settings.rounds
+        susceptibility = alternation.advance(settings.iterations, settings.tolerance, told, goes_on=goes_on)
+        if goes_on:
+            alternation.gradient.spare_steep_places(susceptibility, highest, settings.steepness)
             # Free it before the next round makes another.
             del susceptibility
-    return frame.restore(susceptibility).mul_(mask)
+    del alternation, thresholds
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: WeightedTvSettings) -> dict[str, Tensor]:
@@ -123,5 +124,5 @@ WEIGHTED_TV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=11.5,
+    memory_volumes=12.0,
 )
