@@ -17,6 +17,8 @@ from pipeline.susceptibility.phase_unwrapping import romeo
 
 _AXES = {"any": (0, 1, 2), "z": (0,), "y": (1,), "x": (2,)}
 _BLOCK_MM = 2.0
+# Without field and offset only a plane is left, which wider blocks tell as well.
+_PLANE_BLOCK_MM = 4.0
 _SIGNAL_FRACTION = 0.05
 # Neighbouring blocks share their deviations, so errors are counted per cube of this size.
 _CLUSTER_MM = 16.0
@@ -129,8 +131,9 @@ def linear(
         )
     tell = on_iteration or _tell_nobody
     coarse = CoarseGrid.of(grid, _BLOCK_MM)
-    signal, multiple = _alternating_signal(phase, magnitude, echo_times_s, coarse, mask, tell)
-    found = _fit_plane(signal, multiple, coarse.grid, _AXES[settings.readout_axis], settings.rounds)
+    wide = CoarseGrid.of(coarse.grid, _PLANE_BLOCK_MM)
+    signal, multiple = _alternating_signal(phase, magnitude, echo_times_s, (coarse, wide), mask, tell)
+    found = _fit_plane(signal, multiple, wide.grid, _AXES[settings.readout_axis], settings.rounds)
     tell(1.0)
     is_significant = found.root_mean_square >= settings.least_phase_rad and found.errors >= settings.least_errors
     if settings.apply == "if_significant" and not is_significant:
@@ -160,12 +163,15 @@ def _alternating_signal(
     phase: Tensor,
     magnitude: Tensor,
     echo_times_s: Sequence[float],
-    coarse: CoarseGrid,
+    grids: tuple[CoarseGrid, CoarseGrid],
     mask: Tensor | None,
     tell: OnIteration,
 ) -> tuple[Tensor, int]:
-    """Return complex values `(z, y, x)` whose phase is a multiple of the phase of odd less even echoes, and which."""
-    times = echo_times_s
+    """Return complex values `(z, y, x)` whose phase is a multiple of the phase of odd less even echoes, and which.
+
+    Echoes are compared on the first of the grids; the values lie on the second, which is coarser than the first.
+    """
+    (coarse, wide), times = grids, echo_times_s
     spacings = [later - earlier for earlier, later in itertools.pairwise(times)]
     is_equal = max(spacings) - min(spacings) < _EQUAL_WITHIN * min(spacings)
     total: Tensor | None = None
@@ -173,7 +179,8 @@ def _alternating_signal(
         tell(0.8 * first / (len(times) - 2))
         near = _pair(phase, magnitude, first, first + 1, coarse, mask)
         far = _pair(phase, magnitude, first, first + 2, coarse, mask)
-        strength = 1 / (4 / near.abs().clamp_min(1e-30) + 1 / far.abs().clamp_min(1e-30))
+        strength = near.abs().clamp_min_(1e-30).reciprocal_().mul_(4)
+        strength.add_(far.abs().clamp_min_(1e-30).reciprocal_()).reciprocal_()
         share = (times[first + 1] - times[first]) / (times[first + 2] - times[first])
         if is_equal:
             angle = far.angle() - 2 * near.angle()
@@ -181,7 +188,8 @@ def _alternating_signal(
             inside = signal_mask(far.abs().sqrt(), _SIGNAL_FRACTION)
             angle = share * romeo.unwrap(far.angle()[None], far.abs().sqrt()[None], inside, (1.0,))[0] - near.angle()
             strength = strength * inside
-        signal = torch.polar(strength, angle if first % 2 == 0 else -angle)
+        del near, far
+        signal = torch.complex(*collect_signal(wide, strength, angle if first % 2 == 0 else -angle))
         total = signal if total is None else total + _nearest_turn(signal, total, 0.0 if is_equal else share)
     assert total is not None
     return total * signal_mask(total.abs().sqrt(), _SIGNAL_FRACTION), 2 if is_equal else 1

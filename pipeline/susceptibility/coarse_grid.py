@@ -71,10 +71,11 @@ class CoarseGrid:
         The standard deviation must be above zero. Slabs keep the memory small and stay in the processor's cache.
         """
         z, y, x = (self._window(axis, sigma_mm, volume) for axis in range(3))
-        smooth = (y @ (volume @ x.T)).flatten(1)
+        # Along z first, so that nothing between the coarse volume and a slab of the full one is ever held.
+        rows = volume.flatten(1)
         for start in range(0, self.full.shape[0], thickness):
             slab = slice(start, min(start + thickness, self.full.shape[0]))
-            yield slab, (z[slab] @ smooth).reshape(-1, *self.full.shape[1:])
+            yield slab, y @ (z[slab] @ rows).reshape(-1, *volume.shape[1:]) @ x.T
 
     def _window(self, axis: int, sigma_mm: float, like: Tensor) -> Tensor:
         """Return the matrix of Gaussian weights from the blocks to the voxels of an axis; inner rows sum to one."""

@@ -94,25 +94,25 @@ def multi_dimensional_integration(
         raise SingleEcho("MDI needs two echoes or more; choose echo combination `weighted_average`.")
     voxels = MaskedVoxels.of(mask, grid)
     wrapped, strength = voxels.gather(phase), relative_magnitude(voxels.gather(magnitude))
-    inverse = strength.square().reciprocal_()
+    shortest, *longer = spacings(echo_times_s)
+    # The path search takes the most memory, so nothing that can wait is there yet.
+    unwrapped = _unwrapped(_product(wrapped, strength, shortest)[0], strength, mask, voxels)
     slope, moment = torch.zeros_like(wrapped[0]), torch.zeros_like(wrapped[0])
     shares = torch.zeros_like(wrapped)
-    for index, spacing in enumerate(spacings(echo_times_s)):
+    for spacing in (shortest, *longer):
         angle, share = _product(wrapped, strength, spacing)
-        if index == 0:
-            angle = _unwrapped(angle, strength, mask, voxels)
-        else:
-            angle = add_whole_turns(angle, slope / moment * spacing.time_s)
-        trust = share.square().mul_(inverse).sum(0).reciprocal_().mul_(spacing.time_s)
+        angle = unwrapped if spacing is shortest else add_whole_turns(angle, slope / moment * spacing.time_s)
+        trust = _noise_variance(share, strength).reciprocal_().mul_(spacing.time_s)
         slope.addcmul_(trust, angle)
         moment.add_(trust, alpha=spacing.time_s)
         shares.addcmul_(share, trust)
     slope.div_(moment)
-    variance = shares.div_(moment).square_().mul_(inverse).sum(0)
+    variance = _noise_variance(shares.div_(moment), strength)
+    del shares, share, moment, unwrapped, angle, trust
     weight = strength.square_()
-    sigma = image_noise(
-        _residuals(wrapped, weight, slope, echo_times_s), weight, len(echo_times_s) - 2, magnitude, mask, voxels
-    )
+    residuals = _residuals(wrapped, weight, slope, echo_times_s)
+    del wrapped
+    sigma = image_noise(residuals, weight, len(echo_times_s) - 2, magnitude, mask, voxels)
     radians = radians_per_ppm(1.0, b0_tesla)
     return voxels.spread(slope / radians), voxels.spread(variance.sqrt_().mul_(sigma).div_(radians))
 
@@ -130,6 +130,15 @@ def _product(phase: Tensor, strength: Tensor, spacing: Spacing) -> tuple[Tensor,
         share[late].add_(weight)
         share[early].sub_(weight)
     return torch.atan2(imaginary, real), share.div_(total)
+
+
+def _noise_variance(share: Tensor, strength: Tensor) -> Tensor:
+    """Return the variance `(voxel,)` of a sum of phases with shares, for images with noise of variance one."""
+    total = torch.zeros_like(share[0])
+    for part, size in zip(share, strength, strict=True):
+        noise = part / size
+        total.addcmul_(noise, noise)
+    return total
 
 
 def _unwrapped(angle: Tensor, strength: Tensor, mask: Tensor, voxels: MaskedVoxels) -> Tensor:

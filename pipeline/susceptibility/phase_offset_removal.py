@@ -222,12 +222,21 @@ def signal_mask(magnitude: Tensor, fraction: float) -> Tensor:
     UnusableInput
         Where the magnitude is zero everywhere.
     """
-    present = magnitude[magnitude > 0]
-    if present.numel() == 0:
+    n_present = int(torch.count_nonzero(magnitude > 0))
+    if n_present == 0:
         raise UnusableInput("The magnitude is zero everywhere; there is no signal to map.")
-    # quantile() refuses more than 2^24 values, which a whole-head series exceeds.
-    bright = present.kthvalue(max(1, int(0.98 * present.numel()))).values
-    return magnitude > fraction * bright
+    place = magnitude.numel() - n_present + max(1, int(0.98 * n_present)) - 1
+    return magnitude > fraction * _in_order(magnitude, place)
+
+
+def _in_order(values: Tensor, place: int) -> float:
+    """Return what stands at a place, from 0, once all values are sorted."""
+    # quantile() refuses more than 2^24 values, and kthvalue() keeps three copies of them.
+    if values.is_cuda:
+        return float(values.flatten().kthvalue(place + 1).values)
+    ordered = values.detach().flatten().numpy().copy()
+    ordered.partition(place)
+    return float(ordered[place])
 
 
 def _refuse_other_shapes(phase: Tensor, magnitude: Tensor, n_echoes: int, grid: Grid) -> None:

@@ -12,8 +12,8 @@ from pipeline.susceptibility.relaxometry import (
     LogLinearSettings,
     RateLimits,
     decays,
+    fitted_rates,
     laid_out,
-    log_linear,
     rate_and_time,
 )
 
@@ -75,9 +75,9 @@ def nonlinear_decay(
     settings = settings or NonlinearDecaySettings()
     signal, times = decays(magnitude, mask, echo_times_s)
     # In parts of the peak and from the first echo on, no amplitude overflows and no decay underflows.
-    signal = signal / signal.amax().clamp_min(torch.finfo(signal.dtype).tiny)
+    signal.div_(signal.amax().clamp_min(torch.finfo(signal.dtype).tiny))
     since = times - times[0]
-    rate = log_linear(magnitude, mask, echo_times_s, LogLinearSettings(highest_rate=settings.highest_rate))[mask]
+    rate = fitted_rates(signal, times, LogLinearSettings(highest_rate=settings.highest_rate))
     level = _level(signal, since, rate)
     floor = _noise(signal, since, rate, level)
     n_voxels = rate.numel()

@@ -7,14 +7,13 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.method import Method, NoSettings, OnIteration, StepContext
-from pipeline.reconstruction.coil_combination.coils import refuse_unusable, tell_nobody
+from pipeline.reconstruction.coil_combination.coils import SLAB, refuse_unusable, tell_nobody, to_phase_and_magnitude
 from pipeline.susceptibility.coarse_grid import CoarseGrid
 from pipeline.susceptibility.phase_offset_removal import EchoPair, first_echo_pair, phase_until_first_echo, signal_mask
 from pipeline.susceptibility.phase_unwrapping.turns import TURN, add_whole_turns
 
 _SIGNAL_FRACTION = 0.05
 _BLOCK_MM = 2.0
-_PRODUCT_SHARE = 0.9
 
 
 def mdi(
@@ -59,33 +58,45 @@ def mdi(
     """
     pair = first_echo_pair(echo_times_s)
     refuse_unusable(coil_phase, coil_magnitude, len(echo_times_s), grid)
-    real, imaginary = _products_with_first(coil_phase, coil_magnitude, on_iteration or tell_nobody)
+    tell = on_iteration or tell_nobody
+    real, imaginary = (coil_phase.new_empty((len(echo_times_s), *grid.shape)) for _ in range(2))
+    n_steps = coil_phase.shape[1] * len(echo_times_s) + 1
+
+    def add_products(echo: int) -> None:
+        real[echo].zero_()
+        imaginary[echo].zero_()
+        for coil in range(coil_phase.shape[1]):
+            _add_product(real[echo], imaginary[echo], coil_phase[:, coil], coil_magnitude[:, coil], echo)
+            tell((echo * coil_phase.shape[1] + coil + 1) / n_steps)
+
+    # The growth takes the most memory: it is found while the memory of the later echoes is untouched.
+    add_products(0)
+    add_products(1)
     growth = _phase_until_first_echo(real[1], imaginary[1], pair, grid)
+    for echo in range(2, len(echo_times_s)):
+        add_products(echo)
     norm = real[0].sqrt().clamp_min_(torch.finfo(real.dtype).tiny)
-    for echo in range(real.shape[0]):
-        phase = torch.atan2(imaginary[echo], real[echo]).add_(growth)
-        torch.hypot(real[echo], imaginary[echo], out=imaginary[echo]).div_(norm)
-        real[echo] = phase.sub_((phase / TURN).round_(), alpha=TURN)
-    if on_iteration is not None:
-        on_iteration(1.0)
+    to_phase_and_magnitude(real, imaginary, norm)
+    del norm
+    for phase in real:
+        phase.add_(growth)
+        for slab in phase.split(SLAB):
+            slab.sub_((slab / TURN).round_(), alpha=TURN)
+    tell(1.0)
     return real, imaginary
 
 
-def _products_with_first(coil_phase: Tensor, coil_magnitude: Tensor, tell: OnIteration) -> tuple[Tensor, Tensor]:
-    """Sum each echo times the conjugate of the first over the coils; real and imaginary part `(echo, z, y, x)`."""
-    n_echoes, n_coils = coil_phase.shape[:2]
-    real = coil_phase.new_zeros((n_echoes, *coil_phase.shape[2:]))
-    imaginary = torch.zeros_like(real)
-    for coil in range(n_coils):
-        first_phase, first = coil_phase[0, coil], coil_magnitude[0, coil]
-        real[0].addcmul_(first, first)
-        for echo in range(1, n_echoes):
-            angle = coil_phase[echo, coil] - first_phase
-            amplitude = first * coil_magnitude[echo, coil]
-            real[echo].addcmul_(torch.cos(angle), amplitude)
-            imaginary[echo].addcmul_(angle.sin_(), amplitude)
-        tell(_PRODUCT_SHARE * (coil + 1) / (n_coils + 8))
-    return real, imaginary
+def _add_product(real: Tensor, imaginary: Tensor, phase: Tensor, magnitude: Tensor, echo: int) -> None:
+    """Add an echo of one coil `(echo, z, y, x)` times the conjugate of the first to real and imaginary part."""
+    for start in range(0, real.shape[0], SLAB):
+        slab = slice(start, start + SLAB)
+        amplitude = magnitude[0, slab] * magnitude[echo, slab]
+        if echo == 0:
+            real[slab].add_(amplitude)
+            continue
+        angle = phase[echo, slab] - phase[0, slab]
+        real[slab].addcmul_(torch.cos(angle), amplitude)
+        imaginary[slab].addcmul_(angle.sin_(), amplitude)
 
 
 def _phase_until_first_echo(real: Tensor, imaginary: Tensor, pair: EchoPair, grid: Grid) -> Tensor:

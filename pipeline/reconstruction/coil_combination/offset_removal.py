@@ -8,7 +8,14 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.reconstruction.coil_combination.coils import SmoothSensitivity, combine, refuse_unusable, tell_nobody
+from pipeline.reconstruction.coil_combination.coils import (
+    CommonPhase,
+    SmoothSensitivity,
+    combine,
+    refuse_unusable,
+    sensitivity_grid,
+    tell_nobody,
+)
 from pipeline.susceptibility.coarse_grid import CoarseGrid
 from pipeline.susceptibility.phase_offset_removal import (
     EchoPair,
@@ -122,23 +129,33 @@ def _combine(
     on_iteration: OnIteration | None,
 ) -> tuple[Tensor, Tensor]:
     tell = on_iteration or tell_nobody
+    common = _phase_at_first_echo(coil_phase, coil_magnitude, pair, grid, settings, tell)
+    blocks = sensitivity_grid(grid, settings.smoothing_mm)
+
+    def of_coil(coil: int) -> tuple[Tensor, Tensor]:
+        return common.collect(blocks, coil_phase[pair.first, coil], coil_magnitude[pair.first, coil])
+
+    sensitivity = SmoothSensitivity(blocks, settings.smoothing_mm, of_coil)
+    return combine(
+        coil_phase, coil_magnitude, sensitivity, lambda share: tell(_PRODUCT_SHARE + (1 - _PRODUCT_SHARE) * share)
+    )
+
+
+def _phase_at_first_echo(
+    coil_phase: Tensor,
+    coil_magnitude: Tensor,
+    pair: EchoPair,
+    grid: Grid,
+    settings: CoilOffsetSettings,
+    tell: OnIteration,
+) -> CommonPhase:
+    """Return what the field, the same for all coils, has built up until the pair's first echo."""
     coarse = CoarseGrid.of(grid, block_size(settings.smoothing_mm))
     product = _common_product(coil_phase, coil_magnitude, pair, coarse, tell)
     inside = signal_mask(torch.hypot(*product).sqrt_(), settings.signal_fraction)
     growth = phase_until_first_echo(product, inside, pair)
-    ahead, aside = torch.cos(growth).mul_(inside), growth.sin_().mul_(inside)
-
-    def of_coil(coil: int) -> tuple[Tensor, Tensor]:
-        real, imaginary = collect_signal(coarse, coil_magnitude[pair.first, coil], coil_phase[pair.first, coil])
-        return (
-            (real * ahead).addcmul_(imaginary, aside),
-            (imaginary * ahead).addcmul_(real, aside, value=-1),
-        )
-
-    sensitivity = SmoothSensitivity(coarse, settings.smoothing_mm, of_coil)
-    return combine(
-        coil_phase, coil_magnitude, sensitivity, lambda share: tell(_PRODUCT_SHARE + (1 - _PRODUCT_SHARE) * share)
-    )
+    del product
+    return CommonPhase.of(coarse.repeat(growth), coarse.repeat(inside))
 
 
 def _common_product(

@@ -8,9 +8,14 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.reconstruction.coil_combination.coils import SmoothSensitivity, combine, refuse_unusable, tell_nobody
-from pipeline.susceptibility.coarse_grid import CoarseGrid
-from pipeline.susceptibility.phase_offset_removal import block_size
+from pipeline.reconstruction.coil_combination.coils import (
+    CommonPhase,
+    SmoothSensitivity,
+    combine,
+    refuse_unusable,
+    sensitivity_grid,
+    tell_nobody,
+)
 
 _REFERENCE_SHARE = 0.3
 
@@ -72,42 +77,28 @@ def virtual_reference(
     settings = settings or VirtualReferenceSettings()
     refuse_unusable(coil_phase, coil_magnitude, len(echo_times_s), grid)
     tell = on_iteration or tell_nobody
-    coarse = CoarseGrid.of(grid, block_size(settings.smoothing_mm))
     shift = _centre_phases(coil_phase[0], coil_magnitude[0], grid, settings.reference_mm)
-    real, imaginary = _reference(coil_phase[0], coil_magnitude[0], shift, tell)
-    size = torch.hypot(real, imaginary).clamp_min_(torch.finfo(real.dtype).tiny)
-    real.div_(size)
-    imaginary.div_(size)
-    del size
-
-    # Whole blocks at a time, so that no product of a full volume is ever held.
-    thickness = 4 * coarse.factors[0]
+    reference = CommonPhase.of(_reference(coil_phase[0], coil_magnitude[0], shift, tell))
+    blocks = sensitivity_grid(grid, settings.smoothing_mm)
 
     def of_coil(coil: int) -> tuple[Tensor, Tensor]:
-        ahead, aside = [], []
-        for start in range(0, grid.shape[0], thickness):
-            slab = slice(start, start + thickness)
-            along = torch.cos(coil_phase[0, coil, slab]).mul_(coil_magnitude[0, coil, slab])
-            across = torch.sin(coil_phase[0, coil, slab]).mul_(coil_magnitude[0, coil, slab])
-            ahead.append(coarse.collect((along * real[slab]).addcmul_(across, imaginary[slab])))
-            aside.append(coarse.collect(across.mul_(real[slab]).addcmul_(along, imaginary[slab], value=-1)))
-        return torch.cat(ahead), torch.cat(aside)
+        return reference.collect(blocks, coil_phase[0, coil], coil_magnitude[0, coil])
 
-    sensitivity = SmoothSensitivity(coarse, settings.smoothing_mm, of_coil)
+    sensitivity = SmoothSensitivity(blocks, settings.smoothing_mm, of_coil)
     return combine(
         coil_phase, coil_magnitude, sensitivity, lambda share: tell(_REFERENCE_SHARE + (1 - _REFERENCE_SHARE) * share)
     )
 
 
-def _reference(phase: Tensor, magnitude: Tensor, shift: Tensor, tell: OnIteration) -> tuple[Tensor, Tensor]:
-    """Sum the coils `(coil, z, y, x)` less their phases at the centre; real and imaginary part `(z, y, x)`."""
+def _reference(phase: Tensor, magnitude: Tensor, shift: Tensor, tell: OnIteration) -> Tensor:
+    """Return the phase [rad] of the sum of the coils `(coil, z, y, x)` less their phases at the centre, `(z, y, x)`."""
     real, imaginary = torch.zeros_like(phase[0]), torch.zeros_like(phase[0])
     for coil in range(phase.shape[0]):
         angle = phase[coil] - shift[coil]
         real.addcmul_(torch.cos(angle), magnitude[coil])
         imaginary.addcmul_(angle.sin_(), magnitude[coil])
         tell(0.5 * _REFERENCE_SHARE * (coil + 1) / phase.shape[0])
-    return real, imaginary
+    return torch.atan2(imaginary, real, out=real)
 
 
 def _centre_phases(phase: Tensor, magnitude: Tensor, grid: Grid, radius_mm: float) -> Tensor:

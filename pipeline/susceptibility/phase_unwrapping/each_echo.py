@@ -61,6 +61,7 @@ def unwrap_each_echo(
     refuse_unusable(phase, magnitude, mask, echo_times_s)
     box = bounding_box(mask)
     inside = mask[box]
+    outside = ~inside
     result = torch.zeros_like(phase)
     parts = number_parts(inside)
     for echo, time in enumerate(echo_times_s):
@@ -68,13 +69,17 @@ def unwrap_each_echo(
             on_iteration(echo / len(echo_times_s))
         acquired, previous = phase[(echo, *box)], result[(max(echo - 1, 0), *box)]
         # Before the first echo there is nothing but zeros.
-        expected = previous * (time / echo_times_s[max(echo - 1, 0)])
-        known = expected if follow_previous else torch.zeros_like(expected)
+        stretch = time / echo_times_s[max(echo - 1, 0)]
         # Path searches trust their input to lie within ±π; outside the mask anything may stand.
-        wrapped = torch.where(inside, wrap(acquired - known), 0)
-        unwrapped = unwrap_volume(wrapped, torch.where(inside, magnitude[(echo, *box)], 0), inside).add_(known)
-        guide = parts.nearest(unwrapped, expected)
-        result[(echo, *box)] = torch.where(inside, add_whole_turns(acquired, guide), 0)
+        left = wrap(acquired - previous * stretch if follow_previous else acquired).masked_fill_(outside, 0)
+        unwrapped = unwrap_volume(left, torch.where(inside, magnitude[(echo, *box)], 0), inside)
+        del left
+        # Worked out again, because the unwrapping needs the memory.
+        expected = previous * stretch
+        guide = parts.nearest(unwrapped.add_(expected) if follow_previous else unwrapped, expected)
+        del unwrapped, expected
+        result[(echo, *box)] = add_whole_turns(acquired, guide).masked_fill_(outside, 0)
+        del guide
     if on_iteration is not None:
         on_iteration(1.0)
     return result

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.method import Method, StepContext, setting
+from pipeline.operators.fourier import inverse_transform
 from pipeline.operators.gradient import add_weighted_laplacian, adjoint_difference, forward_difference
 from pipeline.operators.padding import fast_even_size
 from pipeline.susceptibility.phase_unwrapping.each_echo import unwrap_each_echo
@@ -58,11 +59,11 @@ def unwrap_by_least_squares(
     Ghiglia 1994, doi:10.1364/JOSAA.11.000107; Schofield 2003, doi:10.1364/OL.28.001194.
     """
     settings = settings or LaplacianSettings()
-    bright = magnitude[mask].mean().clamp_min(torch.finfo(magnitude.dtype).tiny)
+    bright = torch.masked_select(magnitude, mask).mean().clamp_min(torch.finfo(magnitude.dtype).tiny)
     weights = _edge_weights((magnitude / bright).square_().clamp_(1e-2, 1.0).mul_(mask))
     right_side = torch.zeros_like(phase)
     for axis, weight in enumerate(weights):
-        right_side += adjoint_difference(weight * wrap(forward_difference(phase, axis)), axis)
+        right_side += adjoint_difference(wrap(forward_difference(phase, axis)).mul_(weight), axis)
 
     def normal_equations(guess: Tensor) -> Tensor:
         image = torch.zeros_like(guess)
@@ -70,6 +71,7 @@ def unwrap_by_least_squares(
         return image
 
     smooth = _solve(normal_equations, right_side, mask, settings)
+    del right_side
     return add_whole_turns(phase, smooth.add_(_open_constants(phase - smooth, magnitude, mask)))
 
 
@@ -106,7 +108,7 @@ def _solve(
         if residual.norm() <= settings.tolerance * start:
             break
         spectrum = torch.fft.rfftn(residual, s=(z, y, x), dim=_AXES).mul_(inverse)
-        padded = torch.fft.irfftn(spectrum, s=(z, y, x), dim=_AXES)
+        padded = inverse_transform(spectrum, (z, y, x))
         better = padded[tuple(slice(n) for n in residual.shape)] * inside
         del spectrum, padded
         size = torch.dot(residual.flatten(), better.flatten())

@@ -77,17 +77,26 @@ def grow(n_nodes: int, pairs: Pairs, cost: NDArray[np.float32]) -> Forest:
     -------
         One tree for each connected part.
     """
+    return join(n_nodes, cheapest_branches(n_nodes, pairs, cost))
+
+
+def cheapest_branches(n_nodes: int, pairs: Pairs, cost: NDArray[np.float32]) -> Pairs:
+    """Return those of the pairs across which `grow` joins the nodes."""
     if len(pairs) == 0:
-        return join(n_nodes, pairs)
+        return pairs
     # The integer part ranks the cost, the rest is the pair's own place: no two are equal, and the tree names its pairs.
     step = 2.0**32
-    ranks = np.rint(cost * _COST_LEVELS).astype(np.float64)
+    ranks = cost.astype(np.float64)
+    np.rint(np.multiply(ranks, _COST_LEVELS, out=ranks), out=ranks)
     ranks *= step
-    ranks += np.arange(1, len(pairs) + 1)
+    ranks += np.arange(1, len(pairs) + 1, dtype=np.int32)
     begins = np.concatenate([[0], np.bincount(pairs.first, minlength=n_nodes).cumsum()]).astype(np.int32)
-    graph = csr_matrix((ranks, pairs.second, begins), shape=(n_nodes, n_nodes))
-    tree = minimum_spanning_tree(graph)
-    return join(n_nodes, pairs.take(np.remainder(tree.data[tree.data > 0], step).astype(np.int64) - 1))
+    # The search writes over the graph to spare a copy of the ranks; the pairs are still needed.
+    graph = csr_matrix((ranks, pairs.second.copy(), begins), shape=(n_nodes, n_nodes))
+    del ranks, begins
+    chosen = minimum_spanning_tree(graph, overwrite=True).data
+    del graph
+    return pairs.take(np.remainder(chosen[chosen > 0], step).astype(np.int64) - 1)
 
 
 def join(n_nodes: int, branches: Pairs) -> Forest:
@@ -117,9 +126,10 @@ def join(n_nodes: int, branches: Pairs) -> Forest:
 def _rooted(n_nodes: int, branches: Pairs, roots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Indices]:
     """Return the parent of each node and its whole turns more than the parent's; a root is its own parent."""
     hub = n_nodes
-    start = np.concatenate([branches.first, np.full(len(roots), hub)])
-    end = np.concatenate([branches.second, roots])
+    start = np.concatenate([branches.first, np.full(len(roots), hub, dtype=np.int32)])
+    end = np.concatenate([branches.second, roots.astype(np.int32)])
     graph = csr_matrix((np.ones(len(start), dtype=np.int8), (start, end)), shape=(hub + 1, hub + 1))
+    del start, end
     _, parent = breadth_first_order(graph, hub, directed=False)
     parent = parent[:n_nodes].astype(np.int64)
     is_child_second = parent[branches.second] == branches.first

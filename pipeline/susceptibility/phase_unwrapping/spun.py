@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.method import Method, StepContext, setting
 from pipeline.susceptibility.phase_unwrapping.each_echo import unwrap_each_echo
-from pipeline.susceptibility.phase_unwrapping.spanning_forest import Forest, Pairs, grow, join, neighbours
+from pipeline.susceptibility.phase_unwrapping.spanning_forest import Forest, Pairs, cheapest_branches, join, neighbours
 from pipeline.susceptibility.phase_unwrapping.turns import TURN
 
 
@@ -63,8 +63,10 @@ def unwrap_by_regions(phase: Tensor, magnitude: Tensor, mask: Tensor, settings: 
     # A trusted pair ends up inside one region, so only the others are needed after the growing.
     doubtful, doubtful_reliability = pairs.take(~trusted), reliability[~trusted]
     pairs, reliability = pairs.take(trusted), reliability[trusted]
-    forest = grow(len(angles), pairs, np.subtract(1, reliability, out=reliability))
-    turns = _merged(forest, doubtful, doubtful_reliability)
+    del trusted
+    branches = cheapest_branches(len(angles), pairs, np.subtract(1, reliability, out=reliability))
+    del pairs, reliability
+    turns = _merged(join(len(angles), branches), doubtful, doubtful_reliability)
     unwrapped = np.zeros(inside.shape, dtype=angles.dtype)
     unwrapped[inside] = angles + TURN * turns.astype(angles.dtype)
     return torch.from_numpy(unwrapped).to(device=phase.device)
@@ -77,14 +79,18 @@ def _rated_pairs(
     first, second = ends
     step = angles[second] - angles[first]
     jump = -np.rint(step / TURN)
-    size = np.abs(step + angles.dtype.type(TURN) * jump) / angles.dtype.type(np.pi)
+    step += angles.dtype.type(TURN) * jump
+    jump = jump.astype(np.int8)
+    size = np.divide(np.abs(step, out=step), angles.dtype.type(np.pi), out=step)
     n_voxels = len(angles)
     total = np.bincount(first, size, n_voxels) + np.bincount(second, size, n_voxels)
     count = np.bincount(first, minlength=n_voxels) + np.bincount(second, minlength=n_voxels)
     bright = max(float(np.median(magnitude)), np.finfo(np.float64).tiny)
     quality = ((1 - total / np.maximum(count, 1)) * np.minimum(magnitude / bright, 1)).astype(np.float32)
-    reliability = (1 - size) * np.minimum(quality[first], quality[second])
-    return Pairs(first, second, jump.astype(np.int8)), np.clip(reliability, 0, 1).astype(np.float32)
+    del total, count
+    reliability = np.subtract(1, size, out=size)
+    reliability *= np.minimum(quality[first], quality[second])
+    return Pairs(first, second, jump), np.clip(reliability, 0, 1, out=reliability).astype(np.float32, copy=False)
 
 
 def _merged(forest: Forest, pairs: Pairs, reliability: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ TURN = 2 * math.pi
 
 def wrap(phase: Tensor) -> Tensor:
     """Return the phase [rad], any shape, brought into −π … π."""
-    return torch.remainder(phase + math.pi, TURN) - math.pi
+    return (phase + math.pi).remainder_(TURN).sub_(math.pi)
 
 
 def add_whole_turns(wrapped: Tensor, guide: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def add_whole_turns(wrapped: Tensor, guide: Tensor) -> Tensor:
     -------
         Unwrapped phase [rad].
     """
-    return wrapped + TURN * torch.round((guide - wrapped) / TURN)
+    return (guide - wrapped).div_(TURN).round_().mul_(TURN).add_(wrapped)
 
 
 def bounding_box(mask: Tensor) -> tuple[slice, slice, slice]:
