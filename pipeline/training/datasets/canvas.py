@@ -1,5 +1,7 @@
 """A volume to paint on: shapes of one susceptibility laid over one another with soft edges."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -54,12 +56,12 @@ class Solid:
             distance = level.square().sub_(level).div_(slope)
         return distance.reshape(points.shape[1:])
 
-    @property
-    def reach_mm(self) -> float:
-        """Return the radius of a sphere around the centre that holds the whole solid [mm]."""
+    def half_extents_mm(self, turn: Tensor) -> list[float]:
+        """Return how far the solid reaches along the axes of a space that `turn` carries into this one's [mm]."""
+        sides = (self.turn @ turn).abs_().mul_(torch.tensor(self.radii)[:, None])
         if self.kind == "ellipsoid":
-            return max(self.radii)
-        return sum(radius**2 for radius in self.radii) ** 0.5
+            return [float(length) for length in sides.square_().sum(0).sqrt_()]
+        return [float(length) for length in sides.sum(0)]
 
 
 def inside(distance: Tensor, edge_mm: float) -> Tensor:
@@ -71,7 +73,8 @@ class Canvas:
     """Susceptibility [ppm] and signal being painted, in a space that may be turned and shifted against the grid.
 
     `points` `(3, z, y, x)` are the coordinates (z, y, x) [mm] of the voxels in that space: turn · position + origin.
-    A painter that bends `points` afterwards says in `slack_mm` by how much.
+    A painter that bends `points` afterwards says in `slack_mm` by how much. Where `bumps` is given, the surface of
+    every solid wavers by it [mm].
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class Canvas:
         self.grid = grid
         self.turn = torch.eye(3) if turn is None else turn
         self.origin = torch.tensor(origin)
+        self._rows, self._start = self.turn.tolist(), origin
         self.slack_mm = 0.0
+        self.bumps: Tensor | None = None
         z, y, x = axis_positions_mm(grid, chance.device)
         turned = self.turn.to(chance.device)
         self.points = torch.empty((3, *grid.shape), device=chance.device)
@@ -96,18 +101,55 @@ class Canvas:
         z, y, x = self.grid.voxel_size_mm
         return float((z * y * x) ** (1 / 3))
 
-    def box_around(self, centre: Triple, reach_mm: float) -> Box | None:
-        """Return the voxels within a distance [mm] of a point of the painter's space; none if it lies off the grid."""
-        position = self.turn.T @ (torch.tensor(centre) - self.origin)
+    def box_around(self, solid: Solid, width_mm: float) -> Box | None:
+        """Return the voxels that a solid and a rim around it [mm] may touch; none if it lies off the grid."""
+        position, unsure_mm = self._position(solid.centre)
         slices = []
-        for at, size, step in zip(position.tolist(), self.grid.shape, self.grid.voxel_size_mm, strict=True):
-            reach = (reach_mm + self.slack_mm + self.edge_mm) / step
+        extents = solid.half_extents_mm(self.turn)
+        for at, reach, size, step in zip(position, extents, self.grid.shape, self.grid.voxel_size_mm, strict=True):
+            # A bent space stretches what is in it.
+            stretched = reach * 1.25 if self.slack_mm else reach
+            reach = (stretched + unsure_mm + width_mm) / step
             first = max(0, int(at / step + (size - 1) / 2 - reach))
             last = min(size, int(at / step + (size - 1) / 2 + reach) + 2)
             if first >= last:
                 return None
             slices.append(slice(first, last))
         return slices[0], slices[1], slices[2]
+
+    def _position(self, point: Triple) -> tuple[Triple, float]:
+        """Return where a point of the painter's space lies in the grid [mm from its middle], and how unsure that is."""
+        target, bend, position, miss_mm = point, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0
+        for _ in range(4 if self.slack_mm else 1):
+            before = position
+            position = self._in_grid(tuple(a - b for a, b in zip(target, bend, strict=True)))
+            miss_mm = math.dist(position, before)
+            index = [
+                round(at / step + (size - 1) / 2)
+                for at, step, size in zip(position, self.grid.voxel_size_mm, self.grid.shape, strict=True)
+            ]
+            if not self.slack_mm:
+                return position, 0.0
+            if any(not 0 <= at < size for at, size in zip(index, self.grid.shape, strict=True)):
+                return position, self.slack_mm
+            bend = self._bend_at(index)
+        return position, miss_mm + max(self.grid.voxel_size_mm)
+
+    def _in_grid(self, point: Sequence[float]) -> Triple:
+        """Return where a point lies along the axes of the grid [mm from its middle], were the space not bent."""
+        z, y, x = (at - start for at, start in zip(point, self._start, strict=True))
+        (a, b, c), (d, e, f), (g, h, i) = self._rows
+        return a * z + d * y + g * x, b * z + e * y + h * x, c * z + f * y + i * x
+
+    def _bend_at(self, index: Sequence[int]) -> Triple:
+        """Return by how much the space is bent at a voxel [mm]."""
+        z, y, x = (
+            (at - (size - 1) / 2) * step
+            for at, size, step in zip(index, self.grid.shape, self.grid.voxel_size_mm, strict=True)
+        )
+        found = self.points[:, index[0], index[1], index[2]].tolist()
+        straight = [a * z + b * y + c * x + start for (a, b, c), start in zip(self._rows, self._start, strict=True)]
+        return found[0] - straight[0], found[1] - straight[1], found[2] - straight[2]
 
     def lay(self, share: Tensor, ppm: float, signal: float | None = None, box: Box = EVERYWHERE) -> None:
         """Lay a substance over a share (0 to 1) of every voxel in a box; no signal given: what was there stays."""
@@ -120,10 +162,12 @@ class Canvas:
     def lay_solid(self, solid: Solid, ppm: float, signal: float | None = None, edge_mm: float | None = None) -> None:
         """Lay a solid, softened over a width [mm] (by default a voxel)."""
         width = self.edge_mm if edge_mm is None else max(edge_mm, self.edge_mm)
-        box = self.box_around(solid.centre, solid.reach_mm + width)
+        box = self.box_around(solid, width)
         if box is not None:
-            share = inside(solid.distance(self.points[(slice(None), *box)]), width)
-            self.lay(share, ppm, signal, box)
+            distance = solid.distance(self.points[(slice(None), *box)])
+            if self.bumps is not None:
+                distance += self.bumps[box]
+            self.lay(inside(distance, width), ppm, signal, box)
 
     def scene(self, level: Tensor) -> Scene:
         """Return what was painted, with the distance to the object's surface [mm]."""

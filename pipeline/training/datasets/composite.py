@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.grid import Grid
-from pipeline.training.datasets.canvas import Canvas, Scene, inside
+from pipeline.training.datasets.canvas import Canvas, Scene, Solid, inside
 from pipeline.training.datasets.chance import Chance
 from pipeline.training.datasets.shapes import extent_mm, limited, random_place, random_support
 
@@ -69,7 +69,7 @@ def _lay_onion(canvas: Canvas, chance: Chance) -> None:
     place = _place(canvas, chance)
     radius = extent_mm(canvas.grid) * chance.uniform(0.08, 0.2)
     z, y, x = place.tolist()
-    box = canvas.box_around((z, y, x), radius)
+    box = canvas.box_around(Solid("ellipsoid", (z, y, x), (radius, radius, radius)), canvas.edge_mm)
     if box is None:
         return
     away = (canvas.points[(slice(None), *box)] - place[:, None, None, None]).square_().sum(0).sqrt_()

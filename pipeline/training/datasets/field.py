@@ -7,26 +7,31 @@ import torch
 from torch import Tensor
 
 from pipeline.grid import Grid
-from pipeline.operators.dipole import AXES, dipole_kernel
+from pipeline.operators.dipole import dipole_kernel
 from pipeline.operators.padding import fast_even_size
 from pipeline.susceptibility.dipole_inversion.cosmos import CosmosSettings, multi_orientation_inversion
 from pipeline.training.datasets.chance import Chance, rotation_about
 
+_FREQUENCIES_AT_ONCE = 8
+_COSMOS_STEPS = 2
 _HEAD_TURNS_DEG = (15.0, 45.0)
 """How far a head is turned in the scanner for another orientation."""
 
 
 @dataclass(frozen=True)
 class PatchField:
-    """The spectrum of a susceptibility that stands alone in a space twice as wide as the patch that is kept."""
+    """A susceptibility that stands alone in a wider space, transformed along x; the field is wanted in the part `kept`.
+
+    `lines` is complex `(x frequency, z, y)`, so that a few frequencies at a time are contiguous and fit the cache.
+    """
 
     grid: Grid
     kept: tuple[slice, slice, slice]
-    spectrum: Tensor
+    lines: Tensor
 
     @classmethod
     def of(cls, susceptibility: Tensor, grid: Grid, kept_shape: tuple[int, int, int]) -> "PatchField":
-        """Transform a susceptibility `(z, y, x)` [ppm], of which the field in a middle part is wanted.
+        """Prepare a susceptibility `(z, y, x)` [ppm], of which the field in a middle part is wanted.
 
         Parameters
         ----------
@@ -41,19 +46,27 @@ class PatchField:
         for size, inner in zip(grid.shape, kept_shape, strict=True):
             start = (size - inner) // 2
             kept.append(slice(start, start + inner))
-            # Sources of the next period stay as far from the middle part as the part is wide.
-            wide.append(fast_even_size(inner + size))
+            # Twice the patch; what surrounds it may come as near as three quarters of the patch from the next period.
+            wide.append(fast_even_size(max(2 * inner, size + inner // 2)))
         padded = replace(grid, shape=(wide[0], wide[1], wide[2]))
-        return cls(padded, (kept[0], kept[1], kept[2]), torch.fft.rfftn(susceptibility, s=wide, dim=AXES))
+        lines = torch.fft.rfft(susceptibility, n=wide[2], dim=2).permute(2, 0, 1).contiguous()
+        return cls(padded, (kept[0], kept[1], kept[2]), lines)
 
     def at(self, direction: tuple[float, float, float]) -> Tensor:
         """Return the field [ppm] in the kept part for a direction of B0."""
         grid = replace(self.grid, b0_direction=direction)
-        spectrum = self.spectrum * dipole_kernel(grid, device=self.spectrum.device)
-        # Each transform runs over the kept lines only, which halves the work of a padded one.
-        spectrum = torch.fft.ifft(spectrum, dim=0)[self.kept[0]]
-        spectrum = torch.fft.ifft(spectrum, dim=1)[:, self.kept[1]]
-        return torch.fft.irfft(spectrum, n=grid.shape[2], dim=2)[:, :, self.kept[2]].contiguous()
+        depth, height, width = grid.shape
+        kernel = dipole_kernel(grid, device=self.lines.device).permute(2, 0, 1).contiguous()
+        field = [
+            torch.fft.ifft2(torch.fft.fft2(lines, s=(depth, height)).mul_(part))[:, self.kept[0], self.kept[1]]
+            for lines, part in zip(self.lines.split(self._at_once), kernel.split(self._at_once), strict=True)
+        ]
+        return torch.fft.irfft(torch.cat(field).permute(1, 2, 0), n=width, dim=2)[:, :, self.kept[2]].contiguous()
+
+    @property
+    def _at_once(self) -> int:
+        """Return how many frequencies are transformed together: on a CPU what its cache holds, else all."""
+        return len(self.lines) if self.lines.is_cuda else _FREQUENCIES_AT_ONCE
 
 
 def tilted(tilt_deg: float, azimuth_deg: float) -> tuple[float, float, float]:
@@ -106,4 +119,4 @@ def cosmos_labels(
     fields = torch.stack(
         [(patch.at(direction) + field_noise * chance.noise(*grid.shape)) * mask for direction in directions]
     )
-    return multi_orientation_inversion(fields, mask, directions, grid, CosmosSettings())
+    return multi_orientation_inversion(fields, mask, directions, grid, CosmosSettings(iterations=_COSMOS_STEPS))

@@ -87,6 +87,19 @@ def rough_field(grid: Grid, exponent: float, chance: Chance, coarsest_mm: float 
     return field.div_(field.std().clamp_min(1e-12))
 
 
+def enlarged(coarse: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return volumes `(channel, z, y, x)` interpolated linearly to another shape, corner on corner."""
+    weights = []
+    for size, larger in zip(coarse.shape[1:], shape, strict=True):
+        at = torch.linspace(0.0, size - 1.0, larger, device=coarse.device)
+        knots = torch.arange(size, device=coarse.device)
+        weights.append((1 - (at[:, None] - knots).abs()).clamp_min_(0))
+    n_channels, _, height, width = coarse.shape
+    fine = (weights[0] @ coarse.flatten(2)).reshape(n_channels, shape[0], height, width)
+    fine = weights[1] @ fine
+    return (fine.reshape(-1, width) @ weights[2].T).reshape(n_channels, *shape)
+
+
 def _spline_weights(positions: Tensor, spacing: float, chance: Chance) -> Tensor:
     """Return the weights `(position, knot)` of cubic B-splines whose knots begin at a random phase."""
     scaled = (positions - positions[0]) / spacing + 1 + chance.uniform(0.0, 1.0)

@@ -14,12 +14,16 @@ from torch import Tensor
 from pipeline.grid import Grid
 from pipeline.training.datasets.canvas import Canvas, Scene, Solid, Triple, inside
 from pipeline.training.datasets.chance import Chance, rotation_about
-from pipeline.training.datasets.fields import rough_field, smooth_field, wave_field
+from pipeline.training.datasets.fields import enlarged, rough_field, smooth_field, wave_field
 from pipeline.training.datasets.vessels import lay_lesions, lay_veins
 
 _UP = torch.tensor([1.0, 0.0, 0.0])
 _MIRROR = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
 _BEND_MM, _BEND_SPACING_MM = 2.6, 30.0
+_DOME_MM = (56.0, 82.0, 66.0)
+_N_WAVES = 24
+_STRAIGHTNESS = 0.55
+"""0: folds wind through the brain in any direction; 1: they go straight down from its surface."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ _MIDDLE_VENTRICLES: tuple[tuple[Triple, Triple], ...] = (
 
 
 @dataclass(frozen=True)
+class _Outline:
+    """Distances [mm] to the surfaces of brain and stem, to the border of the cerebellum (negative in it), and folds."""
+
+    brain: Tensor
+    to_cerebellum: Tensor
+    stem: Tensor
+    folds: Tensor
+
+
+@dataclass(frozen=True)
 class _Matter:
     """Susceptibility [ppm] and signal of the three great tissues in one head."""
 
@@ -89,10 +103,10 @@ def heads(grid: Grid, chance: Chance) -> Scene:
     """Return a part of a random brain, or all of it where the voxels are large enough."""
     scale = chance.uniform(0.8, 1.12)
     canvas = _placed(grid, chance, scale)
-    cerebrum, cerebellum, stem = _outline(canvas, chance, scale)
-    brain = _blended(_blended(cerebrum, cerebellum, 4.0), stem, 4.0)
+    outline = _outline(canvas, chance, scale)
     matter = _Matter.drawn(chance)
-    _fill(canvas, chance, matter, (brain, cerebrum, cerebellum, stem))
+    _fill(canvas, chance, matter, outline)
+    canvas.bumps = smooth_field(grid, 6.0, chance).mul_(0.6)
     _lay_ventricles(canvas, chance, matter, scale)
     _lay_nuclei(canvas, chance, scale)
     grain = rough_field(grid, chance.uniform(1.5, 3.5), chance, 30.0)
@@ -101,7 +115,7 @@ def heads(grid: Grid, chance: Chance) -> Scene:
     if chance.happens(0.35):
         lay_lesions(canvas, chance, chance.integer(1, 5))
     canvas.susceptibility.mul_(chance.log_normal(1.0, 0.35))
-    return canvas.scene(brain.sub_(chance.uniform(0.0, 2.5)))
+    return canvas.scene(outline.brain.sub_(chance.uniform(0.0, 2.5)))
 
 
 def _placed(grid: Grid, chance: Chance, scale: float) -> Canvas:
@@ -118,9 +132,11 @@ def _placed(grid: Grid, chance: Chance, scale: float) -> Canvas:
     return canvas
 
 
-def _outline(canvas: Canvas, chance: Chance, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the distances [mm] to the surfaces of cerebrum, cerebellum and brain stem."""
-    points = canvas.points.clone()
+def _outline(canvas: Canvas, chance: Chance, scale: float) -> _Outline:
+    """Return distances and folds; smooth as they are, they are found on every other voxel."""
+    shape = [size // 2 + 1 for size in canvas.grid.shape]
+    points = enlarged(canvas.points, (shape[0], shape[1], shape[2]))
+    waves = _folds(points, chance, scale)
     points[2].abs_()
 
     def part(centre: Triple, radii: Triple) -> Tensor:
@@ -128,11 +144,30 @@ def _outline(canvas: Canvas, chance: Chance, scale: float) -> tuple[Tensor, Tens
         a, b, c = (scale * radius * chance.uniform(0.92, 1.08) for radius in radii)
         return Solid("ellipsoid", (z, y, x), (a, b, c)).distance(points)
 
-    dome = part((18.0, 3.0, 0.0), (56.0, 82.0, 66.0))
+    dome = part((18.0, 3.0, 0.0), _DOME_MM)
     temple = part((-17.0, -6.0, 40.0), (22.0, 36.0, 22.0))
     cerebellum = part((-37.0, 50.0, 19.0), (21.0, 26.0, 28.0))
     stem = part((-38.0, 20.0, 0.0), (46.0, 12.0, 13.0))
-    return _blended(dome, temple, 8.0), cerebellum, stem
+    cerebrum = _blended(dome, temple, 8.0)
+    brain = _blended(_blended(cerebrum, cerebellum, 4.0), stem, 4.0)
+    to_cerebellum = cerebellum - cerebrum
+    return _Outline(*enlarged(torch.stack((brain, to_cerebellum, stem, waves)), canvas.grid.shape))
+
+
+def _folds(points: Tensor, chance: Chance, scale: float) -> Tensor:
+    """Return waves of one length over the surface of the brain, whose zero level is at a distance in mm nearby.
+
+    They change slowly along a line out of the middle, so that furrows go down from the surface.
+    """
+    wavelength = scale * chance.uniform(19.0, 27.0)
+    stretched = points / (scale * points.new_tensor(_DOME_MM))[:, None, None, None]
+    radius = stretched.square_().sum(0).sqrt_().clamp_min_(0.5)
+    waves = torch.tensor([chance.direction() for _ in range(_N_WAVES)], device=chance.device)
+    phases = torch.tensor([chance.uniform(0.0, 2 * math.pi) for _ in range(_N_WAVES)], device=chance.device)
+    spread = (points / radius.pow_(_STRAIGHTNESS)).flatten(1)
+    folds = (waves @ spread).mul_(2 * math.pi / wavelength).add_(phases[:, None]).cos_().sum(0)
+    # A wave's component along the surface is on average √(2/3) of its length.
+    return folds.mul_(math.sqrt(2 / _N_WAVES) * wavelength / (2 * math.pi) * math.sqrt(1.5)).reshape(radius.shape)
 
 
 def _blended(first: Tensor, second: Tensor, width_mm: float) -> Tensor:
@@ -141,41 +176,37 @@ def _blended(first: Tensor, second: Tensor, width_mm: float) -> Tensor:
     return torch.minimum(first, second).sub_(overlap)
 
 
-def _fill(canvas: Canvas, chance: Chance, matter: _Matter, outline: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def _fill(canvas: Canvas, chance: Chance, matter: _Matter, outline: _Outline) -> None:
     """Lay white matter, the folded cortex around it and the fluid in its furrows."""
-    brain, cerebrum, cerebellum, stem = outline
-    to_fluid = _distance_to_fluid(canvas, chance, brain, cerebrum, cerebellum)
-    core = 1.5 - stem
-    core.clamp_(-50.0, 50.0)
+    to_fluid = _distance_to_fluid(canvas, chance, outline)
+    core = 1.5 - outline.stem
     canvas.susceptibility.fill_(matter.white)
     canvas.signal.fill_(matter.white_signal)
     tracts = smooth_field(canvas.grid, chance.uniform(8.0, 20.0), chance)
     canvas.susceptibility.add_(tracts, alpha=chance.log_normal(0.008, 0.5))
     cortex_mm = chance.uniform(2.0, 3.6)
-    edge = canvas.edge_mm
     # The stem has neither cortex nor furrows; its distance keeps both away.
     to_cortex = torch.maximum(to_fluid - cortex_mm, core)
-    canvas.lay(inside(to_cortex, edge), matter.grey, matter.grey_signal)
-    to_furrow = torch.maximum(to_fluid, torch.minimum(core, -brain))
-    canvas.lay(inside(to_furrow, edge), matter.fluid, matter.fluid_signal)
+    canvas.lay(inside(to_cortex, canvas.edge_mm), matter.grey, matter.grey_signal)
+    to_furrow = torch.maximum(to_fluid, torch.minimum(core, -outline.brain))
+    canvas.lay(inside(to_furrow, canvas.edge_mm), matter.fluid, matter.fluid_signal)
 
 
-def _distance_to_fluid(canvas: Canvas, chance: Chance, brain: Tensor, cerebrum: Tensor, cerebellum: Tensor) -> Tensor:
-    """Return the distance [mm] to the fluid: outside the brain, in its furrows and between its halves."""
-    wavelength = chance.uniform(17.0, 26.0)
-    fine = chance.uniform(7.0, 10.0)
-    waves = wave_field(canvas.grid, wavelength, chance).abs_().mul_(wavelength / (2 * math.pi))
-    leaves = wave_field(canvas.grid, fine, chance).abs_().mul_(fine / (2 * math.pi)).add_(0.4)
-    half_width = chance.uniform(0.3, 1.1)
-    deepest = chance.uniform(13.0, 22.0)
-    furrow = torch.where(cerebellum < cerebrum, leaves, waves).sub_(half_width)
-    furrow = torch.maximum(furrow, -deepest - brain)
+def _distance_to_fluid(canvas: Canvas, chance: Chance, outline: _Outline) -> Tensor:
+    """Return the distance [mm] to the fluid: outside the brain, between its halves and in the furrows of both."""
     z, y, x = canvas.points
-    halves = x.abs().sub_(chance.uniform(0.4, 1.3))
+    halves = (x + smooth_field(canvas.grid, 25.0, chance).mul_(1.2)).abs_().sub_(chance.uniform(0.4, 1.3))
     core = ((z - 4.0) / 24.0).square_().add_(((y - 4.0) / 44.0).square_()).sqrt_()
     halves = torch.maximum(halves, (1.0 - core).mul_(24.0))
     halves = torch.maximum(halves, -12.0 - z)
-    return torch.minimum(torch.minimum(furrow, halves), -brain)
+    surface = torch.minimum(halves, -outline.brain)
+    fine = chance.uniform(7.0, 10.0)
+    leaves = wave_field(canvas.grid, fine, chance).abs_().mul_(fine / (2 * math.pi)).add_(0.4)
+    furrow = torch.where(outline.to_cerebellum < 0, leaves, outline.folds.abs()).sub_(chance.uniform(0.3, 1.1))
+    # Furrows of the inner walls are shallower than those of the outer surface.
+    deepest = smooth_field(canvas.grid, 15.0, chance).mul_(3.0).add_(chance.uniform(11.0, 18.0))
+    beyond = torch.minimum(halves + 8.0, -outline.brain).sub_(deepest)
+    return torch.minimum(torch.maximum(furrow, beyond), surface)
 
 
 def _lay_both(canvas: Canvas, chance: Chance, solid: Solid, ppm: float, signal: float, unlike_ppm: float = 0.0) -> None:

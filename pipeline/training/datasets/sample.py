@@ -66,7 +66,7 @@ def made(recipe: DataRecipe, chance: Chance) -> Sample:
     support, wide_mask = support_and_mask(scene.level, wide, recipe, chance)
     # What the mask cuts off belongs to the background; background removal leaves a part of its field.
     left = torch.where(support & ~wide_mask, chance.uniform(0.0, 1.0), wide_mask.float())
-    mean = scene.susceptibility[wide_mask].mean()
+    mean = _mean_inside(scene.susceptibility, wide_mask)
     patch = PatchField.of((scene.susceptibility - mean).mul_(support).mul_(left), wide, grid.shape)
     scene, mask = _cut(scene, patch), wide_mask[patch.kept]
     support = support[patch.kept]
@@ -79,7 +79,7 @@ def made(recipe: DataRecipe, chance: Chance) -> Sample:
         label = cosmos_labels(patch, mask, field_noise, grid, recipe.orientations, chance)
     else:
         label = (scene.susceptibility - mean) * support
-    label = (label - label[mask].mean()) * mask
+    label = (label - _mean_inside(label, mask)) * mask
     return Sample(label, field, mask, field_noise, magnitude, grid, name)
 
 
@@ -118,6 +118,10 @@ def _random_scene(recipe: DataRecipe, grid: Grid, chance: Chance) -> tuple[str, 
     if chance.happens(recipe.negated_share):
         scene.susceptibility.neg_()
     return name, scene
+
+
+def _mean_inside(values: Tensor, mask: Tensor) -> Tensor:
+    return torch.dot(values.flatten(), mask.flatten().to(values.dtype)) / mask.sum()
 
 
 def _cut(scene: Scene, patch: PatchField) -> Scene:

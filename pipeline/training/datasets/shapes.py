@@ -20,6 +20,9 @@ def shapes(grid: Grid, chance: Chance) -> Scene:
     canvas = Canvas(grid, chance)
     if chance.happens(0.6):
         _lay_level_sets(canvas, chance)
+    if chance.happens(0.4):
+        bumpy = canvas.edge_mm * chance.log_uniform(2.0, 8.0)
+        canvas.bumps = smooth_field(grid, bumpy, chance).mul_(0.3 * bumpy * chance.uniform(0.2, 1.0))
     for _ in range(chance.integer(12, 60)):
         solid, size = random_solid(canvas, chance)
         edge = size * chance.log_uniform(0.02, 0.25)

@@ -22,8 +22,8 @@ def vessels(grid: Grid, chance: Chance) -> Scene:
     canvas.susceptibility.add_(smooth_field(grid, extent_mm(grid) / 4, chance), alpha=chance.log_normal(0.012, 0.6))
     grain = rough_field(grid, chance.uniform(1.5, 3.5), chance)
     canvas.susceptibility.add_(grain, alpha=chance.log_normal(0.008, 0.7))
-    for _ in range(chance.integer(1, 2)):
-        lay_veins(canvas, chance, chance.integer(4, 22), limited(chance.log_normal(0.3, 0.6)))
+    for _ in range(chance.integer(1, 3)):
+        lay_veins(canvas, chance, chance.integer(5, 24), limited(chance.log_normal(0.3, 0.6)))
     lay_lesions(canvas, chance, chance.integer(0, 8))
     return canvas.scene(random_support(canvas, chance))
 
@@ -31,7 +31,7 @@ def vessels(grid: Grid, chance: Chance) -> Scene:
 def lay_veins(canvas: Canvas, chance: Chance, n_branches: int, ppm: float) -> None:
     """Lay a tree of veins of one susceptibility [ppm] anywhere in the volume, its radii from 0.25 to 1.8 voxels."""
     points, radii = _tree(canvas, chance, n_branches)
-    share = _tube_share(canvas.grid, points[:, :-1].flatten(0, 1), points[:, 1:].flatten(0, 1), radii.flatten())
+    share = tube_share(canvas.grid, points[:, :-1].flatten(0, 1), points[:, 1:].flatten(0, 1), radii.flatten())
     canvas.lay(share.to(chance.device), ppm, 0.5)
 
 
@@ -55,7 +55,7 @@ def lay_lesions(canvas: Canvas, chance: Chance, count: int) -> None:
 
 def _lay_rim(canvas: Canvas, chance: Chance, solid: Solid) -> None:
     """Lay a shell, open on one side in every other draw, over a core that differs little from its surroundings."""
-    box = canvas.box_around(solid.centre, solid.reach_mm)
+    box = canvas.box_around(solid, canvas.edge_mm)
     if box is None:
         return
     points = canvas.points[(slice(None), *box)]
@@ -93,7 +93,7 @@ def _tree(canvas: Canvas, chance: Chance, n_branches: int) -> tuple[Tensor, Tens
     return paths, radii
 
 
-def _tube_share(grid: Grid, starts: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
+def tube_share(grid: Grid, starts: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
     """Return the share of every voxel that straight pieces `(piece, 3)` [mm] of a radius [mm] fill.
 
     Every piece looks only at the voxels near its middle; one thinner than a voxel fills a share of the voxel.
@@ -111,7 +111,7 @@ def _tube_share(grid: Grid, starts: Tensor, ends: Tensor, radii: Tensor) -> Tens
     share_along = (rel * along).sum(2, keepdim=True).div_(along.square().sum(2, keepdim=True)).clamp_(0, 1)
     distance = rel.sub_(share_along * along).norm(dim=2)
     fill = inside(distance.sub_(radii[:, None]), edge)
-    fill *= ((2 * radii / edge).square() * (math.pi / 4)).clamp_max(1.0)[:, None]
+    fill *= _fullness(radii / edge)[:, None]
     size = torch.tensor(grid.shape)
     fill *= ((index >= 0) & (index < size)).all(2)
     z, y, x = index.clamp_min_(0).minimum(size - 1).unbind(2)
@@ -119,3 +119,12 @@ def _tube_share(grid: Grid, starts: Tensor, ends: Tensor, radii: Tensor) -> Tens
     filled = torch.zeros(math.prod(grid.shape))
     filled.scatter_reduce_(0, flat.flatten(), fill.flatten(), "amax")
     return filled.reshape(grid.shape)
+
+
+def _fullness(radius: Tensor) -> Tensor:
+    """Return by what a softened cross-section is to be scaled so that it holds π r², for radii in voxels.
+
+    Softened over one voxel, a disc holds π (r² + 1/12); a disc thinner than that is a cone that holds π (r + 1/2)³ / 3.
+    """
+    squared = radius.square()
+    return torch.where(radius < 0.5, 3 * squared / (radius + 0.5) ** 3, squared / (squared + 1 / 12))
