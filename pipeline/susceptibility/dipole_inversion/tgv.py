@@ -1,6 +1,6 @@
 """TGV: one step from wrapped phase to susceptibility with total generalised variation, by stencils only."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +10,10 @@ from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import Dipole
-from pipeline.operators.padding import frame_around
+from pipeline.operators.gradient import forward_difference
+from pipeline.operators.padding import Frame, frame_around
 from pipeline.susceptibility.dipole_inversion.primal_dual import (
     Scene,
-    State,
     coarser_field,
     prolonged,
     solve,
@@ -99,74 +99,79 @@ def generalised_variation(
     frame = frame_around(mask, grid, 1, multiple=2**settings.levels)
     inside = frame.embed(mask)
     amplitude = magnitude if magnitude.dim() == 4 else magnitude.expand_as(phase)
-    echoes = ((frame.embed(one), frame.embed(other)) for one, other in zip(phase, amplitude, strict=True))
     radians = [radians_per_ppm(time, b0_tesla) for time in echo_times_s]
-    scenes = _scenes(frame.grid, inside, *_field_steps(echoes, inside, radians), settings)
-    state = _from_coarse_to_fine(scenes, settings, on_iteration)
-    return frame.restore(state.susceptibility) * mask
+    scenes = _scenes(frame.grid, inside, *_field_steps(phase, amplitude, frame, inside, radians), settings)
+    return frame.restore(_from_coarse_to_fine(scenes, settings, on_iteration)) * mask
 
 
 def _field_steps(
-    echoes: Iterator[tuple[Tensor, Tensor]], inside: Tensor, radians: Sequence[float]
+    phase: Tensor, magnitude: Tensor, frame: Frame, inside: Tensor, radians: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """Return the field's step to the next voxel along each axis `(axis, z, y, x)` [ppm], and W² of the field.
 
     Every echo's phase step is taken at the whole turn nearest to what the earlier echoes tell of the field, and weighs
     as the squared signal of the weaker voxel times the square of the phase of one ppm: one over the variance.
     """
-    steps, weights, information = torch.empty(0), torch.empty(0), torch.empty(0)
-    for number, ((echo, amplitude), factor) in enumerate(zip(echoes, radians, strict=True)):
-        if number == 0:
-            steps, weights = echo.new_zeros(3, *inside.shape), echo.new_zeros(3, *inside.shape)
-            information = torch.zeros_like(echo)
-        information.addcmul_(amplitude, amplitude, value=factor**2)
-        for axis in range(3):
-            size = inside.shape[axis] - 1
-            known, weight = (volume[axis].narrow(axis, 0, size) for volume in (steps, weights))
-            ahead = echo.narrow(axis, 1, size) - echo.narrow(axis, 0, size)
-            expected = known * factor
-            ahead -= 2 * torch.pi * torch.round((ahead - expected) / (2 * torch.pi))
-            fresh = torch.minimum(amplitude.narrow(axis, 1, size), amplitude.narrow(axis, 0, size)).square_()
-            fresh *= inside.narrow(axis, 1, size) & inside.narrow(axis, 0, size)
-            weight.add_(fresh, alpha=factor**2)
-            share = fresh.mul_(factor**2).div_(weight.clamp_min(_LEAST_WEIGHT))
-            known.add_((ahead / factor - known).mul_(share))
+    steps = phase.new_zeros(3, *inside.shape)
+    # One axis at a time: the weights of all three would be two volumes more.
+    for axis in range(3):
+        size = inside.shape[axis] - 1
+        both = inside.narrow(axis, 1, size) & inside.narrow(axis, 0, size)
+        known = steps[axis].narrow(axis, 0, size)
+        weight = torch.zeros_like(known)
+        for number, factor in enumerate(radians):
+            fresh = _weaker(frame.embed(magnitude[number]), axis).square_().mul_(both).mul_(factor**2)
+            share = fresh.div_(weight.add_(fresh).clamp_min(_LEAST_WEIGHT))
+            ahead = forward_difference(frame.embed(phase[number]), axis).sub_(known, alpha=factor)
+            ahead -= 2 * torch.pi * torch.round(ahead / (2 * torch.pi))
+            known.addcmul_(ahead, share, value=1 / factor)
+            del fresh, share, ahead
+    information = phase.new_zeros(inside.shape)
+    for number, factor in enumerate(radians):
+        information.add_(frame.embed(magnitude[number]).square_(), alpha=factor**2)
     reference = information[inside].median().clamp_min(1e-30)
-    return steps, (information / reference).clamp_max_(_LARGEST_WEIGHT**2).mul_(inside)
+    return steps, information.div_(reference).clamp_max_(_LARGEST_WEIGHT**2).mul_(inside)
+
+
+def _weaker(amplitude: Tensor, axis: int) -> Tensor:
+    """Return the smaller one of two neighbours along an axis."""
+    size = amplitude.shape[axis] - 1
+    return torch.minimum(amplitude.narrow(axis, 1, size), amplitude.narrow(axis, 0, size))
 
 
 def _scenes(grid: Grid, inside: Tensor, steps: Tensor, precision: Tensor, settings: TgvSettings) -> list[Scene]:
     """Return the scenes from the full grid to the coarsest on which the mask still has an interior."""
     limits = settings.regularisation, settings.regularisation * settings.smoothness
     scenes = [Scene.of(grid, inside, steps, precision, *limits)]
-    if not bool(scenes[0].interior.any()):
+    if not scenes[0].has_interior:
         raise UnusableInput("The mask is nowhere three voxels thick: the field has no Laplacian. Give a larger mask.")
     while len(scenes) < settings.levels:
         grid, inside, steps, precision = coarser_field(grid, inside, steps, precision)
         coarse = Scene.of(grid, inside, steps, precision, *limits)
-        if not bool(coarse.interior.any()):
+        if not coarse.has_interior:
             break
         scenes.append(coarse)
     return scenes
 
 
-def _from_coarse_to_fine(scenes: list[Scene], settings: TgvSettings, told: OnIteration | None) -> State:
-    """Solve on the coarsest grid first, for the smooth parts need many steps, and carry the state down."""
+def _from_coarse_to_fine(scenes: list[Scene], settings: TgvSettings, told: OnIteration | None) -> Tensor:
+    """Solve on the coarsest grid first, for the smooth parts need many steps, and carry the state down to the map."""
     counts = [settings.iterations] + [settings.coarse_iterations] * (len(scenes) - 1)
-    costs = [count * scene.inside.numel() for count, scene in zip(counts, scenes, strict=True)]
+    costs = [count * scene.n_voxels for count, scene in zip(counts, scenes, strict=True)]
     begun = 0.0
-    state = State.zeros(scenes[-1])
+    state = scenes[-1].zeros()
     for level in reversed(range(len(scenes))):
         part = costs[level] / sum(costs)
         state = solve(scenes[level], state, counts[level], settings.tolerance, _between(told, begun, begun + part))
         begun += part
         if level:
-            state = prolonged(state, scenes[level - 1])
-    if not bool(torch.isfinite(state.susceptibility).all()):
+            state = prolonged(state, scenes[level], scenes[level - 1])
+    susceptibility = scenes[0].susceptibility(state)
+    if not bool(torch.isfinite(susceptibility).all()):
         raise NotConverged("TGV diverged; the phase or the magnitude holds extreme values. Check the mask.")
     if told is not None:
         told(1.0)
-    return state
+    return susceptibility
 
 
 def _between(told: OnIteration | None, start: float, end: float) -> OnIteration | None:
@@ -202,4 +207,5 @@ TGV = Method(
     settings=TgvSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("susceptibility", "local_field"),
+    memory_volumes=11.5,
 )
