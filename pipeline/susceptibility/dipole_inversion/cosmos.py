@@ -10,7 +10,8 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES, dipole_kernel
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import forward_transform, scale_spectrum, transform_over
 from pipeline.operators.padding import frame_around
 from pipeline.susceptibility.dipole_inversion.spectral_least_squares import SpectralDipole, solve_spectrum
 
@@ -78,12 +79,12 @@ def multi_orientation_inversion(
     frame = frame_around(mask, grid, settings.margin)
     inside = frame.embed(mask)
     grids = [replace(frame.grid, b0_direction=direction) for direction in directions]
-    kernels = [dipole_kernel(each, dtype=local_fields.dtype, device=local_fields.device) for each in grids]
-    dipole = SpectralDipole.on(frame.grid, local_fields)
+    dipole = SpectralDipole.on(grids[0], local_fields)
+    kernels = [dipole_kernel(each, dtype=local_fields.dtype, device=local_fields.device) for each in grids[1:]]
+    kernels.insert(0, dipole.kernel)
     right_side = torch.zeros_like(kernels[0], dtype=torch.promote_types(local_fields.dtype, torch.complex64))
     for field, kernel in zip(local_fields, kernels, strict=True):
-        framed = frame.embed(torch.where(mask, field, 0.0))
-        right_side += torch.fft.rfftn(framed, dim=AXES).mul_(kernel)
+        right_side += scale_spectrum(forward_transform(frame.embed(torch.where(mask, field, 0.0))), kernel)
     spectrum = _solved(dipole, kernels, right_side, inside, settings, on_iteration)
     susceptibility = dipole.image(spectrum)
     return frame.restore(susceptibility) * mask
@@ -102,7 +103,7 @@ def _solved(
     seen = squared > settings.least_sensitivity * len(kernels)
     seen[0, 0, 0] = False
     inverse = torch.where(seen, 1 / squared.clamp_min(1e-12), 0.0)
-    start = right_side * inverse
+    start = scale_spectrum(right_side.clone(), inverse)
     del squared, seen
     if settings.iterations == 0:
         if told is not None:
@@ -112,12 +113,13 @@ def _solved(
     def operator(spectrum: Tensor) -> Tensor:
         total = torch.zeros_like(spectrum)
         for kernel in kernels:
-            field = dipole.image(spectrum * kernel).mul_(inside)
-            total += torch.fft.rfftn(field, dim=AXES).mul_(kernel)
+            field = dipole.image(scale_spectrum(spectrum.clone(), kernel)).mul_(inside)
+            total += scale_spectrum(transform_over(field), kernel)
+            del field
         return total
 
     solution = solve_spectrum(
-        dipole, operator, right_side, start, inverse, settings.iterations, settings.tolerance, told
+        dipole.column, operator, right_side, start, inverse, settings.iterations, settings.tolerance, told
     )
     if told is not None:
         told(1.0)
@@ -161,5 +163,5 @@ COSMOS = Method(
     settings=CosmosSettings,
     inputs=("local_fields", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=12.0,
+    memory_volumes=11.0,
 )

@@ -9,8 +9,8 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES
-from pipeline.operators.gradient import add_weighted_laplacian, adjoint_difference, forward_difference
+from pipeline.operators.fourier import forward_transform, scale_spectrum, transform_over
+from pipeline.operators.gradient import add_weighted_laplacian, forward_difference
 from pipeline.operators.padding import frame_around
 from pipeline.operators.spherical_mean import ball_kernel
 from pipeline.susceptibility.dipole_inversion.spectral_least_squares import SpectralDipole, solve_spectrum
@@ -78,9 +78,12 @@ def iterative_least_squares(
     dipole = SpectralDipole.on(frame.grid, field)
     total = settings.iterations + settings.inner_iterations
     spectrum = _first_map(dipole, field, inside, settings, _between(on_iteration, 0.0, settings.iterations / total))
-    weights = _smooth_places(_fast_map(dipole, field, inside), inside, dipole.grid)
+    fast = _fast_map(dipole, field, inside)
+    del field
+    weights = _smooth_places(fast, inside, dipole.grid)
+    del fast
     told = _between(on_iteration, settings.iterations / total, 1.0)
-    spectrum -= _streaks(dipole, spectrum, inside, weights, settings, told)
+    spectrum -= _streaks(dipole, spectrum, weights, settings, told)
     if on_iteration is not None:
         on_iteration(1.0)
     return frame.restore(dipole.image(spectrum)) * mask
@@ -90,19 +93,20 @@ def _first_map(
     dipole: SpectralDipole, field: Tensor, inside: Tensor, settings: IlsqrSettings, told: OnIteration | None
 ) -> Tensor:
     """Return the half spectrum of D W D χ = D W f, stopped early; W is small where the field is not smooth."""
-    curvature = dipole.image(torch.fft.rfftn(field, dim=AXES).mul_(dipole.frequency_squared)).abs_()
+    curvature = dipole.image(scale_spectrum(forward_transform(field), dipole.frequency_squared)).abs_()
     weight = _falling(curvature, inside, _LAPLACIAN_PERCENTILES).mul_(inside)
+    del curvature
 
     def operator(spectrum: Tensor) -> Tensor:
-        seen = dipole.image(spectrum.mul_(dipole.kernel)).mul_(weight)
-        return torch.fft.rfftn(seen, dim=AXES).mul_(dipole.kernel)
+        seen = dipole.image(scale_spectrum(spectrum, dipole.kernel)).mul_(weight)
+        return scale_spectrum(transform_over(seen), dipole.kernel)
 
-    right_side = torch.fft.rfftn(field * weight, dim=AXES).mul_(dipole.kernel)
+    right_side = scale_spectrum(forward_transform(field * weight), dipole.kernel)
     everywhere = torch.ones_like(dipole.kernel)
     everywhere[0, 0, 0] = 0.0
     start = torch.zeros_like(right_side)
     return solve_spectrum(
-        dipole, operator, right_side, start, everywhere, settings.iterations, settings.tolerance, told
+        dipole.column, operator, right_side, start, everywhere, settings.iterations, settings.tolerance, told
     )
 
 
@@ -112,12 +116,15 @@ def _fast_map(dipole: SpectralDipole, field: Tensor, inside: Tensor) -> Tensor:
     size = kernel.abs().pow(_FAST_POWER)
     low, high = _percentiles(size.flatten(), _FAST_PERCENTILES)
     trust = ((size - low) / max(high - low, 1e-12)).clamp_(0.0, 1.0)
-    signed = torch.fft.rfftn(field, dim=AXES).mul_(torch.sign(kernel))
+    del size
     ball = ball_kernel(dipole.grid, _FAST_RADIUS_VOXELS * min(dipole.grid.voxel_size_mm), field)
-    fast = dipole.image(signed * (trust + (1 - trust) * ball)).mul_(inside)
+    factor = torch.lerp(ball, torch.ones_like(ball), trust).mul_(torch.sign(kernel))
+    del trust, ball
+    fast = dipole.image(scale_spectrum(forward_transform(field), factor)).mul_(inside)
+    del factor
     sign = torch.where(kernel < 0, -1.0, 1.0).to(kernel.dtype)
     inverse = sign / kernel.abs().clamp_min(_REFERENCE_THRESHOLD)
-    reference = dipole.image(torch.fft.rfftn(field, dim=AXES).mul_(inverse))[inside]
+    reference = dipole.image(scale_spectrum(forward_transform(field), inverse))[inside]
     found = fast[inside] - fast[inside].mean()
     slope = float((found * (reference - reference.mean())).sum() / found.square().sum().clamp_min(1e-30))
     return fast.mul_(slope)
@@ -137,31 +144,50 @@ def _smooth_places(fast: Tensor, inside: Tensor, grid: Grid) -> tuple[Tensor, Te
 def _streaks(
     dipole: SpectralDipole,
     spectrum: Tensor,
-    inside: Tensor,
     weights: tuple[Tensor, Tensor, Tensor],
     settings: IlsqrSettings,
     told: OnIteration | None,
 ) -> Tensor:
     """Return the part of the cone that makes the map least smooth: min Σ ‖w ∂(χ − F⁻¹ C s)‖² over s."""
-    cone = (dipole.kernel.abs() < settings.cone).to(dipole.kernel.dtype)
-    cone[0, 0, 0] = 0.0
+    known = dipole.kernel.abs() >= settings.cone
+    known[0, 0, 0] = True
+    cone = (~known).flatten().nonzero().flatten()
+    del known
+
+    def scattered(part: Tensor) -> Tensor:
+        whole = torch.zeros_like(spectrum)
+        whole.view(-1)[cone] = part
+        return whole
 
     def operator(part: Tensor) -> Tensor:
-        image = dipole.image(part.mul_(cone))
+        image = dipole.image(scattered(part))
         result = torch.zeros_like(image)
         add_weighted_laplacian(result, image, weights)
-        return torch.fft.rfftn(result, dim=AXES).mul_(cone)
+        del image
+        return forward_transform(result).flatten()[cone]
 
-    image = dipole.image(spectrum.clone())
-    rough = torch.zeros_like(image)
-    for axis, weight in enumerate(weights):
-        rough += adjoint_difference(forward_difference(image, axis).mul_(weight), axis)
-    right_side = torch.fft.rfftn(rough, dim=AXES).mul_(cone)
-    inverse = torch.where(cone > 0, 1 / dipole.frequency_squared.clamp_min(1e-6), 0.0)
-    start = torch.zeros_like(right_side)
-    return solve_spectrum(
-        dipole, operator, right_side, start, inverse, settings.inner_iterations, settings.tolerance, told
+    inverse = dipole.frequency_squared.flatten()[cone].clamp_min_(1e-6).reciprocal_()
+    start = spectrum.new_zeros(cone.shape)
+    column = dipole.column.expand_as(dipole.kernel).flatten()[cone]
+    return scattered(
+        solve_spectrum(
+            column,
+            operator,
+            _roughness(dipole.image(spectrum.clone()), weights, cone),
+            start,
+            inverse,
+            settings.inner_iterations,
+            settings.tolerance,
+            told,
+        )
     )
+
+
+def _roughness(image: Tensor, weights: tuple[Tensor, Tensor, Tensor], cone: Tensor) -> Tensor:
+    """Return Σ ∂ᵀ w ∂ of a map in the places of the half spectrum that lie in the cone."""
+    rough = torch.zeros_like(image)
+    add_weighted_laplacian(rough, image, weights)
+    return forward_transform(rough).flatten()[cone]
 
 
 def _falling(values: Tensor, inside: Tensor, percentiles: tuple[float, float]) -> Tensor:
@@ -195,4 +221,5 @@ ILSQR = Method(
     settings=IlsqrSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
+    memory_volumes=11.5,
 )

@@ -10,7 +10,14 @@ from torch.nn.functional import avg_pool3d
 from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES, Dipole
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import (
+    forward_transform,
+    inverse_transform,
+    scale_spectrum,
+    transform_over,
+    volume_with_room,
+)
 from pipeline.operators.gradient import gradient_length
 from pipeline.operators.padding import frame_around
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
@@ -44,14 +51,31 @@ class LnQsmSettings:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What is to be solved on one grid; volumes `(z, y, x)`."""
+    """What is to be solved on one grid: the half spectrum of the kernel, and what is known in the window of the mask.
+
+    `inside`, `field` and `precision` have the shape of the window, for all three are zero beyond it.
+    """
 
     grid: Grid
-    dipole: Dipole
+    kernel: Tensor
+    window: tuple[slice, slice, slice]
     inside: Tensor
     field: Tensor
     precision: Tensor
-    visibility: Tensor
+
+    def field_of(self, sources: Tensor) -> Tensor:
+        """Return the field of sources `(z, y, x)` on the whole grid."""
+        return inverse_transform(scale_spectrum(forward_transform(sources), self.kernel), self.grid.shape)
+
+    def field_over(self, sources: Tensor) -> Tensor:
+        """Return the field of sources whose memory has room for their spectrum, in that memory."""
+        return inverse_transform(scale_spectrum(transform_over(sources), self.kernel), self.grid.shape)
+
+    def placed(self, part: Tensor) -> Tensor:
+        """Return a volume of the whole grid that is zero around what the window holds."""
+        whole = part.new_zeros(self.grid.shape)
+        whole[self.window] = part
+        return whole
 
 
 def least_norm_inversion(
@@ -99,32 +123,29 @@ def least_norm_inversion(
         if volume.shape != mask.shape:
             raise UnusableInput(f"The {name} has shape {tuple(volume.shape)} but the mask {tuple(mask.shape)}.")
     frame = frame_around(mask, grid, settings.margin, multiple=2**settings.levels)
-    centred = torch.where(mask, total_field - total_field[mask].median(), 0.0)
-    fine = _problem(frame.grid, frame.embed(centred), frame.embed(mask), frame.embed(_precision(mask, field_noise)))
+    field = (total_field - total_field[mask].median())[frame.inner]
+    inside, precision = mask[frame.inner], _precision(mask, field_noise)[frame.inner].clone()
+    kernel = dipole_kernel(frame.grid, dtype=field.dtype, device=field.device)
+    fine = _Problem(frame.grid, kernel, frame.window, inside, field.where(inside, 0.0), precision)
+    del field, precision
     solution = _solved(fine, settings, settings.levels - 1, on_iteration, 0.0)
     if not bool(torch.isfinite(solution).all()):
         raise NotConverged("LN-QSM diverged; the field or its noise holds extreme values. Check the mask.")
-    explained = fine.dipole(solution)
-    solution *= fine.inside
-    local_field = fine.dipole(solution)
-    susceptibility, local_field, explained = (
-        frame.restore(volume) * mask for volume in (solution, local_field, explained)
-    )
+    explained = frame.restore(fine.field_of(solution)) * mask
+    susceptibility = frame.restore(solution) * mask
+    del solution
+    local_field = frame.restore(fine.field_of(frame.embed(susceptibility))) * mask
     return susceptibility, local_field, explained
 
 
-def _problem(grid: Grid, field: Tensor, inside: Tensor, precision: Tensor) -> _Problem:
-    dipole = Dipole.on(grid, field)
-    return _Problem(grid, dipole, inside, field, precision, _visibility(dipole, precision, inside))
-
-
-def _visibility(dipole: Dipole, precision: Tensor, inside: Tensor) -> Tensor:
+def _visibility(problem: _Problem) -> Tensor:
     """Return the diagonal of D W² D: how strongly the data see a source in each voxel."""
-    point = torch.zeros_like(precision)
+    point = torch.zeros_like(problem.kernel[0, 0, 0]).expand(problem.grid.shape).clone()
     point[0, 0, 0] = 1.0
-    response = torch.fft.rfftn(dipole(point).square_())
-    seen = torch.fft.irfftn(torch.fft.rfftn(precision).mul_(response), s=dipole.shape)
-    return seen.clamp_min_(float(seen[inside].median()) * _LEAST_VISIBILITY)
+    response = transform_over(problem.field_of(point).square_())
+    del point
+    seen = inverse_transform(response.mul_(forward_transform(problem.placed(problem.precision))), problem.grid.shape)
+    return seen.clamp_min_(float(seen[problem.window][problem.inside].median()) * _LEAST_VISIBILITY)
 
 
 def _halved(fine: _Problem) -> _Problem:
@@ -132,10 +153,25 @@ def _halved(fine: _Problem) -> _Problem:
     z, y, x = (size // 2 for size in fine.grid.shape)
     dz, dy, dx = (2 * step for step in fine.grid.voxel_size_mm)
     grid = replace(fine.grid, shape=(z, y, x), voxel_size_mm=(dz, dy, dx))
-    part = _pooled(fine.inside.to(fine.field.dtype))
-    precision = torch.where(part > 0.99, _pooled(fine.precision), 0.0)
-    field = torch.where(precision > 0, _pooled(fine.precision * fine.field) / precision.clamp_min(1e-12), 0.0)
-    return _problem(grid, field, part > 0.5, precision)
+    part = _pooled(fine.placed(fine.inside.to(fine.field.dtype)))
+    precision = _pooled(fine.placed(fine.precision))
+    field = _pooled(fine.placed(fine.precision * fine.field)) / precision.clamp_min(1e-12)
+    precision = torch.where(part > 0.99, precision, 0.0)
+    field = torch.where(precision > 0, field, 0.0)
+    inside = part > 0.5
+    window = _window(inside)
+    kernel = dipole_kernel(grid, dtype=field.dtype, device=field.device)
+    return _Problem(grid, kernel, window, inside[window], field[window], precision[window])
+
+
+def _window(inside: Tensor) -> tuple[slice, slice, slice]:
+    """Return the least box that holds a mask; all of the grid where it is empty."""
+    places = inside.nonzero()
+    if places.numel() == 0:
+        return slice(None), slice(None), slice(None)
+    first, last = places.amin(0).tolist(), places.amax(0).tolist()
+    z, y, x = (slice(low, high + 1) for low, high in zip(first, last, strict=True))
+    return z, y, x
 
 
 def _pooled(volume: Tensor) -> Tensor:
@@ -144,17 +180,29 @@ def _pooled(volume: Tensor) -> Tensor:
 
 def _solved(problem: _Problem, settings: LnQsmSettings, coarser: int, told: OnIteration | None, begun: float) -> Tensor:
     """Solve on a grid, starting from the solution on coarser ones."""
-    start = torch.zeros_like(problem.field)
     rounds, iterations = settings.coarse_rounds, settings.coarse_iterations
     if coarser == settings.levels - 1:
         rounds, iterations = settings.rounds, settings.inner_iterations
     share = 1.0 / settings.levels
-    if coarser:
-        coarse = _halved(problem)
-        solution = _solved(coarse, settings, coarser - 1, told, begun)
-        start = _doubled(solution, coarse.inside, problem.inside)
-        begun += share * coarser
-    return _reweighted(problem, start, settings, rounds, iterations, _between(told, begun, begun + share))
+    middle = begun + share * coarser
+    # The start has no name here: it becomes the solution, in the same memory.
+    return _reweighted(
+        problem,
+        _start(problem, settings, coarser, told, begun),
+        settings,
+        rounds,
+        iterations,
+        _between(told, middle, middle + share),
+    )
+
+
+def _start(problem: _Problem, settings: LnQsmSettings, coarser: int, told: OnIteration | None, begun: float) -> Tensor:
+    """Return the solution on the next coarser grid, or zeros where there is none."""
+    if not coarser:
+        return problem.field.new_zeros(problem.grid.shape)
+    coarse = _halved(problem)
+    solution = _solved(coarse, settings, coarser - 1, told, begun)
+    return _doubled(solution, coarse.placed(coarse.inside), problem.placed(problem.inside))
 
 
 def _doubled(solution: Tensor, coarse_inside: Tensor, inside: Tensor) -> Tensor:
@@ -174,30 +222,30 @@ def _reweighted(
     told: OnIteration | None,
 ) -> Tensor:
     """Solve weighted least squares with the weights of the total variation from the last solution."""
-    right_side = problem.dipole(problem.precision * problem.field)
     for number in range(rounds):
         penalty = _penalty_strength(problem, solution, settings)
         scale = _scale(problem, penalty, settings.norm_weight)
         operator = _operator(problem, penalty, scale, settings.norm_weight)
-        scaled = solution / scale
-        residual = right_side * scale
+        # One voxel of eight tells well enough whether the map still moves.
+        before = solution[::2, ::2, ::2].clone()
+        solution.div_(scale)
+        residual = problem.field_of(problem.placed(problem.precision * problem.field)).mul_(scale)
         tolerance = _PRECISION * float(residual.norm())
-        if bool(scaled.any()):
-            residual.sub_(operator(scaled))
+        if bool(solution.any()):
+            residual.sub_(operator(solution))
         part = _between(told, number / rounds, (number + 1) / rounds)
-        found = conjugate_gradient(
+        conjugate_gradient(
             operator,
             residual,
-            scaled,
+            solution,
             n_iterations=iterations,
             tolerance=tolerance,
             on_iteration=None if part is None else _counted(part, iterations),
             in_place=True,
         ).mul_(scale)
-        change, size = float(solution.sub_(found).norm()), float(found.norm())
-        solution = found
-        del found, scaled, residual, operator, penalty, scale
-        if change <= settings.tolerance * size:
+        del residual, operator, penalty, scale
+        sample = solution[::2, ::2, ::2]
+        if float(before.sub_(sample).norm()) <= settings.tolerance * float(sample.norm()):
             break
     if told is not None:
         told(1.0)
@@ -206,24 +254,27 @@ def _reweighted(
 
 def _operator(problem: _Problem, penalty: Tensor, scale: Tensor, norm_weight: float) -> Callable[[Tensor], Tensor]:
     """Return the quadratic of one round in the scaled unknown."""
+    window, spacing, outside = problem.window, problem.grid.voxel_size_mm, ~problem.inside
 
     def apply(scaled: Tensor) -> Tensor:
-        source = scaled * scale
-        seen = problem.dipole(source).mul_(problem.precision)
-        spectrum = torch.fft.rfftn(seen, dim=AXES)
-        del seen
-        result = problem.dipole.from_spectrum(spectrum)
-        del spectrum
-        add_gradient_penalty(result, source, penalty, problem.grid.voxel_size_mm, problem.inside)
-        result.add_(source.mul_(problem.inside), alpha=norm_weight)
+        source = torch.mul(scaled, scale, out=volume_with_room(problem.grid.shape, scaled))
+        seen = problem.field_over(source)
+        del source
+        known = seen[window] * problem.precision
+        seen.zero_()[window] = known
+        del known
+        result = problem.field_over(seen)
+        part = scaled[window] * scale[window]
+        add_gradient_penalty(result[window], part, penalty, spacing, problem.inside)
+        result[window].add_(part.masked_fill_(outside, 0.0), alpha=norm_weight)
         return result.mul_(scale)
 
     return apply
 
 
 def _penalty_strength(problem: _Problem, solution: Tensor, settings: LnQsmSettings) -> Tensor:
-    """Return λ/|∇χ| `(z, y, x)` of the map inside the mask."""
-    length = gradient_length(solution * problem.inside, problem.grid.voxel_size_mm)
+    """Return λ/|∇χ| of the map inside the mask, in its window."""
+    length = gradient_length(solution[problem.window] * problem.inside, problem.grid.voxel_size_mm)
     # Nothing is known yet of a map of zeros: to ask it to stay flat would move all sources out of the mask.
     strength = settings.regularisation if bool(solution.any()) else 0.0
     return length.square_().add_(settings.smoothing**2).rsqrt_().mul_(strength)
@@ -231,8 +282,10 @@ def _penalty_strength(problem: _Problem, solution: Tensor, settings: LnQsmSettin
 
 def _scale(problem: _Problem, penalty: Tensor, norm_weight: float) -> Tensor:
     """Return one over the root of the quadratic's diagonal, in whose unit all voxels are seen alike."""
-    diagonal = problem.visibility + norm_weight * problem.inside
-    add_penalty_diagonal(diagonal, penalty, problem.grid.voxel_size_mm, problem.inside)
+    diagonal = _visibility(problem)
+    known = diagonal[problem.window]
+    known.add_(problem.inside, alpha=norm_weight)
+    add_penalty_diagonal(known, penalty, problem.grid.voxel_size_mm, problem.inside)
     return diagonal.rsqrt_()
 
 
@@ -270,4 +323,5 @@ LN_QSM = Method(
     settings=LnQsmSettings,
     inputs=("total_field", "mask", "field_noise"),
     outputs=("susceptibility", "local_field", "explained_field"),
+    memory_volumes=11.0,
 )

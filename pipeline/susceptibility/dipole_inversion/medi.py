@@ -9,9 +9,9 @@ from torch import Tensor
 from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES
+from pipeline.operators.fourier import forward_transform, scale_spectrum
 from pipeline.operators.gradient import gradient_length
-from pipeline.operators.padding import frame_around
+from pipeline.operators.padding import Frame, frame_around
 from pipeline.susceptibility.dipole_inversion.cerebrospinal_fluid import cerebrospinal_fluid
 from pipeline.susceptibility.dipole_inversion.gradient_penalty import add_gradient_penalty
 from pipeline.susceptibility.dipole_inversion.spectral_least_squares import SpectralDipole, least_squares
@@ -51,6 +51,24 @@ class MediZeroSettings(MediSettings):
         0.1, "1", "weight of the variation inside CSF against the squared field error", minimum=0.0
     )
     csf_largest_r2star: float = setting(5.0, "1/s", "CSF decays more slowly than this", minimum=0.1, maximum=100.0)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The inputs `(z, y, x)`, framed again for every round, so that none is held in the frame while one is solved."""
+
+    frame: Frame
+    local_field: Tensor
+    mask: Tensor
+    noise: Tensor
+
+    def field(self) -> Tensor:
+        return self.frame.embed(torch.where(self.mask, self.local_field, 0.0))
+
+    def precision(self) -> Tensor:
+        reference = self.noise[self.mask].median()
+        weights = torch.where(self.mask, (reference / self.noise.clamp_min(1e-9)).clamp_max(_LARGEST_WEIGHT), 0.0)
+        return self.frame.embed(weights.square_())
 
 
 def morphology_enabled_inversion(
@@ -106,11 +124,10 @@ def morphology_enabled_inversion(
             raise UnusableInput(f"The {name} has shape {tuple(volume.shape)} but the mask {tuple(mask.shape)}.")
     frame = frame_around(mask, grid, settings.margin)
     smooth = ~frame.embed(_edges(_one_image(magnitude, mask), mask, grid, settings.edge_fraction))
-    precision = frame.embed(_precision(mask, field_noise))
-    field = frame.embed(torch.where(mask, local_field, 0.0))
-    dipole = SpectralDipole.on(frame.grid, field)
+    measured = _Measured(frame, local_field, mask, field_noise)
+    dipole = SpectralDipole.on(frame.grid, local_field)
     fluid = None if csf is None else frame.embed(csf & mask)
-    solution = _gauss_newton(dipole, field, precision, smooth, fluid, csf_weight, settings, on_iteration)
+    solution = _gauss_newton(dipole, measured, smooth, fluid, csf_weight, settings, on_iteration)
     susceptibility = frame.restore(solution)
     if csf is not None:
         susceptibility = susceptibility - susceptibility[csf & mask].mean()
@@ -119,8 +136,7 @@ def morphology_enabled_inversion(
 
 def _gauss_newton(
     dipole: SpectralDipole,
-    field: Tensor,
-    precision: Tensor,
+    measured: _Measured,
     smooth: Tensor,
     fluid: Tensor | None,
     fluid_weight: float,
@@ -128,19 +144,17 @@ def _gauss_newton(
     told: OnIteration | None,
 ) -> Tensor:
     """Solve linearised problems, each with gradient weights and outlier weights from the last map."""
-    spectrum = torch.fft.rfftn(torch.zeros_like(field), dim=AXES)
+    kernel = dipole.kernel
+    spectrum = torch.zeros_like(kernel, dtype=torch.promote_types(kernel.dtype, torch.complex64))
     before = spectrum.new_zeros(())
-    scale = settings.radians_per_ppm
     for number in range(settings.rounds):
         image = dipole.image(spectrum.clone())
         strength = _penalty_strength(image, smooth, dipole.grid, settings, number == 0)
         del image
         level = settings.regularisation / settings.smoothing if number == 0 else max(float(strength.mean()), 1e-9)
-        explained = dipole.image(spectrum * dipole.kernel)
-        residual = torch.sin((field - explained).mul_(scale)).div_(scale)
-        trusted = precision if number == 0 else precision * _trust(residual, precision, settings.outlier)
-        target = torch.fft.rfftn(residual.add_(explained).mul_(trusted), dim=AXES)
-        del residual, explained
+        explained = dipole.image(scale_spectrum(spectrum.clone(), kernel))
+        target, trusted = _linearised(explained, measured, settings, number == 0)
+        del explained
         spectrum = least_squares(
             dipole,
             target,
@@ -164,6 +178,18 @@ def _gauss_newton(
     if told is not None:
         told(1.0)
     return dipole.image(spectrum)
+
+
+def _linearised(
+    explained: Tensor, measured: _Measured, settings: MediSettings, is_first: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the half spectrum of the weighted field that the next map is to explain, and the weights W²."""
+    scale = settings.radians_per_ppm
+    residual = measured.field().sub_(explained).mul_(scale).sin_().div_(scale)
+    precision = measured.precision()
+    if not is_first:
+        precision *= _trust(residual, precision, settings.outlier)
+    return forward_transform(residual.add_(explained).mul_(precision)), precision
 
 
 def _half_resolution(spectrum: Tensor) -> Tensor:
@@ -212,11 +238,6 @@ def _edges(image: Tensor, mask: Tensor, grid: Grid, edge_fraction: float) -> Ten
     inside = steepness[mask]
     rank = max(1, min(inside.numel(), round((1 - edge_fraction) * inside.numel())))
     return mask & (steepness > inside.kthvalue(rank).values)
-
-
-def _precision(mask: Tensor, noise: Tensor) -> Tensor:
-    reference = noise[mask].median()
-    return torch.where(mask, (reference / noise.clamp_min(1e-9)).clamp_max(_LARGEST_WEIGHT), 0.0).square_()
 
 
 def _trust(residual: Tensor, precision: Tensor, limit: float) -> Tensor:
@@ -276,6 +297,7 @@ MEDI = Method(
     settings=MediSettings,
     inputs=("local_field", "mask", "magnitude", "field_noise"),
     outputs=("susceptibility",),
+    memory_volumes=11.0,
 )
 MEDI_0 = Method(
     name="medi_0",
@@ -285,4 +307,5 @@ MEDI_0 = Method(
     inputs=("local_field", "mask", "magnitude", "field_noise"),
     outputs=("susceptibility",),
     optional_inputs=("region", "r2star"),
+    memory_volumes=11.5,
 )

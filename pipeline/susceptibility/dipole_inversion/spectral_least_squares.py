@@ -9,8 +9,8 @@ from torch import Tensor
 from pipeline.errors import NotConverged
 from pipeline.grid import Grid
 from pipeline.method import OnIteration
-from pipeline.operators.dipole import AXES, dipole_kernel
-from pipeline.operators.fourier import inverse_transform
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import forward_transform, inverse_transform, scale_spectrum, transform_over
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 
 _SQUARE_ROOT_OF_TWO = 2.0**0.5
@@ -20,14 +20,17 @@ _SQUARE_ROOT_OF_TWO = 2.0**0.5
 class SpectralDipole:
     """What stays the same over all solves on one grid: half spectra `(z, y, x // 2 + 1)`.
 
-    `frequency_squared` holds the eigenvalues of the periodic Laplacian [1/mm²]; `column` the factors that make the
-    plain scalar product of two half spectra equal to that of the whole ones.
+    `column` holds the factors that make the plain scalar product of two half spectra equal to that of the whole ones.
     """
 
     grid: Grid
     kernel: Tensor
-    frequency_squared: Tensor
     column: Tensor
+
+    @property
+    def frequency_squared(self) -> Tensor:
+        """Compute the eigenvalues of the periodic Laplacian [1/mm²]: needed too seldom to be kept."""
+        return laplacian_spectrum(self.grid, self.kernel)
 
     @classmethod
     def on(cls, grid: Grid, like: Tensor) -> "SpectralDipole":
@@ -37,11 +40,11 @@ class SpectralDipole:
         column[0] = 1.0
         if grid.shape[2] % 2 == 0:
             column[-1] = 1.0
-        return cls(grid, kernel, laplacian_spectrum(grid, like), column)
+        return cls(grid, kernel, column)
 
     def field(self, susceptibility: Tensor) -> Tensor:
         """Return the field [ppm] of a map `(z, y, x)` [ppm]."""
-        return self.image(torch.fft.rfftn(susceptibility, dim=AXES).mul_(self.kernel))
+        return self.image(scale_spectrum(forward_transform(susceptibility), self.kernel))
 
     def image(self, spectrum: Tensor) -> Tensor:
         """Return the volume `(z, y, x)` of a half spectrum, which is overwritten."""
@@ -50,14 +53,16 @@ class SpectralDipole:
 
 def laplacian_spectrum(grid: Grid, like: Tensor) -> Tensor:
     """Return the eigenvalues [1/mm²] of the periodic negative Laplacian on the half spectrum of a real FFT."""
-    total = torch.zeros(1, 1, 1, dtype=torch.float64)
+    lines = []
     for axis, (size, step) in enumerate(zip(grid.shape, grid.voxel_size_mm, strict=True)):
         count = size // 2 + 1 if axis == 2 else size
         waves = (2 * torch.sin(torch.pi * torch.arange(count, dtype=torch.float64) / size) / step).square()
         shape = [1, 1, 1]
         shape[axis] = -1
-        total = total + waves.reshape(shape)
-    return total.to(dtype=like.dtype, device=like.device)
+        lines.append(waves.reshape(shape))
+    # A plane in double precision, the volume in the asked one.
+    plane, line = (part.to(dtype=like.dtype, device=like.device) for part in (lines[0] + lines[1], lines[2]))
+    return plane + line
 
 
 def least_squares(
@@ -107,26 +112,23 @@ def least_squares(
     """
 
     def operator(spectrum: Tensor) -> Tensor:
-        seen = dipole.image(spectrum * dipole.kernel).mul_(precision)
-        result = torch.fft.rfftn(seen, dim=AXES).mul_(dipole.kernel)
-        del seen
-        image = dipole.image(spectrum)
-        del spectrum
-        penalised = prior(image)
-        del image
-        return result.add_(torch.fft.rfftn(penalised, dim=AXES))
+        seen = dipole.image(scale_spectrum(spectrum.clone(), dipole.kernel)).mul_(precision)
+        result = scale_spectrum(transform_over(seen), dipole.kernel)
+        penalised = prior(dipole.image(spectrum))
+        del seen, spectrum
+        return result.add_(forward_transform(penalised))
 
     n_known = int(torch.count_nonzero(precision))
     inverse = dipole.kernel.square().mul_(precision.sum() / max(n_known, 1)).add_(prior_spectrum).reciprocal_()
     del prior_spectrum
     # What D(0) = 0 leaves open is the mean of the map: it stays as it was.
     inverse[0, 0, 0] = 0.0
-    right_side = weighted_field.mul_(dipole.kernel)
-    return solve_spectrum(dipole, operator, right_side, start, inverse, iterations, tolerance, told)
+    right_side = scale_spectrum(weighted_field, dipole.kernel)
+    return solve_spectrum(dipole.column, operator, right_side, start, inverse, iterations, tolerance, told)
 
 
 def solve_spectrum(
-    dipole: SpectralDipole,
+    column: Tensor,
     operator: Callable[[Tensor], Tensor],
     right_side: Tensor,
     start: Tensor,
@@ -135,16 +137,17 @@ def solve_spectrum(
     tolerance: float,
     told: OnIteration | None = None,
 ) -> Tensor:
-    """Solve `operator(x) = b` for the half spectrum of a real volume by preconditioned conjugate gradients.
+    """Solve `operator(x) = b` for the half spectrum of a real volume, or chosen places of it, by conjugate gradients.
 
     Parameters
     ----------
-    dipole
-        For its columns' factors.
+    column
+        Factors that make the plain scalar product of two half spectra equal to that of the whole ones; anything that
+        broadcasts with them.
     operator
         Symmetric and positive semi-definite; may change what it is given.
     right_side
-        Half spectrum b; overwritten.
+        Half spectrum b, or chosen places of it; overwritten.
     start
         Half spectrum to begin with; overwritten.
     inverse
@@ -161,7 +164,6 @@ def solve_spectrum(
     NotConverged
         The right side holds infinite values.
     """
-    column = dipole.column
 
     def stacked_operator(stacked: Tensor) -> Tensor:
         return torch.view_as_real(operator(torch.view_as_complex(stacked) / column).mul_(column))
