@@ -10,6 +10,7 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import Dipole
+from pipeline.operators.fourier import forward_transform
 from pipeline.operators.masked_laplacian import MaskedLaplacian
 from pipeline.operators.padding import Frame, frame_around
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
@@ -77,9 +78,11 @@ def pdf(
         raise UnusableInput(f"The field noise has shape {tuple(field_noise.shape)} but the mask {tuple(mask.shape)}.")
     cut = cut_field(total_field, mask, grid, multiple=HALVINGS)
     remainder = cut.frame.restore(_without_harmonic(cut))
+    del cut
     frame = frame_around(mask, grid, settings.margin)
     field, inside = frame.embed(remainder), frame.embed(mask)
-    precision = frame.embed(_precision(mask, field_noise, remainder))
+    del remainder
+    precision = frame.embed(_precision(mask, field_noise, field))
     field -= _outer_field(field, inside, precision, frame, settings, on_iteration)
     return frame.restore(field.mul_(inside))
 
@@ -107,12 +110,15 @@ def _outer_field(
     field: Tensor, inside: Tensor, precision: Tensor, frame: Frame, settings: PdfSettings, told: OnIteration | None
 ) -> Tensor:
     """Return the field of the sources outside the mask that explain most of a field."""
-    dipole, outside = Dipole.on(frame.grid, field), (~inside).to(field.dtype)
+    dipole, outside = Dipole.on(frame.grid, field), ~inside
+
+    def seen(sources: Tensor) -> Tensor:
+        return dipole.from_spectrum(forward_transform(sources))
 
     def normal(sources: Tensor) -> Tensor:
-        return dipole(dipole(sources).mul_(precision)).mul_(outside)
+        return seen(seen(sources).mul_(precision)).mul_(outside)
 
-    right = dipole(field * precision).mul_(outside)
+    right = seen(field * precision).mul_(outside)
     sources = conjugate_gradient(
         normal,
         right,
@@ -120,10 +126,11 @@ def _outer_field(
         n_iterations=settings.iterations,
         tolerance=settings.tolerance * float(right.norm()),
         on_iteration=counted(told, settings.iterations),
+        in_place=True,
     )
     if told is not None:
         told(1.0)
-    return dipole(sources)
+    return seen(sources)
 
 
 def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: PdfSettings) -> dict[str, Tensor]:
@@ -142,5 +149,5 @@ PDF = Method(
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
     optional_inputs=("field_noise",),
-    memory_volumes=10.0,
+    memory_volumes=8.5,
 )

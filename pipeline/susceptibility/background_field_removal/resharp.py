@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES
+from pipeline.operators.fourier import forward_transform, inverse_transform, scale_spectrum, transform_over
 from pipeline.operators.spherical_mean import ball_kernel, balls_inside, refuse_too_small_for_ball
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 from pipeline.susceptibility.background_field_removal.framed_field import FramedField, counted, cut_field
@@ -50,19 +50,6 @@ class VResharpSettings:
     def __post_init__(self) -> None:
         if any(larger <= smaller for smaller, larger in itertools.pairwise(self.radii_mm)):
             raise InvalidRecipe(f"The radii must rise; they are {list(self.radii_mm)} mm. Sort them.")
-
-
-@dataclass(frozen=True)
-class _Shell:
-    """The voxels that one ball is used for, and its filter δ − S between scaled coefficients and images.
-
-    `region` is `(z, y, x)`; `to_image` and `to_spectrum` are half spectra.
-    """
-
-    region: Tensor
-    kept: Tensor
-    to_image: Tensor
-    to_spectrum: Tensor
 
 
 def resharp(
@@ -132,21 +119,24 @@ def _solve(
     """
     shape = cut.shape
     doubled, scale = _root_of_doubling(shape[-1], cut.field), (kept[-1].square() + _DAMPING).rsqrt_()
-    shells = [
-        _Shell(region, filtered, filtered * scale / doubled, filtered * scale * doubled)
-        for region, filtered in zip(regions, kept, strict=True)
-    ]
-    ridge = settings.regularisation * scale.square()
+    to_image, to_spectrum, ridge = scale / doubled, scale * doubled, settings.regularisation * scale.square()
+    del scale
+
+    def filtered(spectrum: Tensor) -> Tensor:
+        """Apply every ball's filter where that ball is used, and the filter again."""
+        applied = torch.zeros_like(spectrum)
+        for region, kernel in zip(regions, kept, strict=True):
+            image = inverse_transform(scale_spectrum(spectrum.clone(), kernel), shape).mul_(region)
+            applied += scale_spectrum(transform_over(image), kernel)
+            del image
+        return scale_spectrum(applied, to_spectrum)
 
     def normal(coefficients: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(coefficients)
-        applied = spectrum * ridge
-        for shell in shells:
-            image = torch.fft.irfftn(spectrum * shell.to_image, s=shape, dim=AXES, norm="ortho").mul_(shell.region)
-            applied += torch.fft.rfftn(image, dim=AXES, norm="ortho").mul_(shell.to_spectrum)
-        return torch.view_as_real(applied)
+        applied = filtered(scale_spectrum(spectrum.clone(), to_image))
+        return torch.view_as_real(applied).addcmul_(coefficients, ridge.unsqueeze(-1))
 
-    right = _right_side(cut, shells)
+    right = torch.view_as_real(filtered(forward_transform(cut.field)))
     solution = conjugate_gradient(
         normal,
         right,
@@ -154,21 +144,11 @@ def _solve(
         n_iterations=settings.iterations,
         tolerance=settings.tolerance * float(right.norm()),
         on_iteration=counted(told, settings.iterations),
+        in_place=True,
     )
     if told is not None:
         told(1.0)
-    spectrum = torch.view_as_complex(solution).mul_(scale.div_(doubled))
-    return torch.fft.irfftn(spectrum, s=shape, dim=AXES, norm="ortho")
-
-
-def _right_side(cut: FramedField, shells: list[_Shell]) -> Tensor:
-    """Return what the filtered total field says of the scaled coefficients, real and imaginary parts last."""
-    spectrum = torch.fft.rfftn(cut.field, dim=AXES, norm="ortho")
-    right = torch.zeros_like(spectrum)
-    for shell in shells:
-        image = torch.fft.irfftn(spectrum * shell.kept, s=cut.shape, dim=AXES, norm="ortho").mul_(shell.region)
-        right += torch.fft.rfftn(image, dim=AXES, norm="ortho").mul_(shell.to_spectrum)
-    return torch.view_as_real(right)
+    return inverse_transform(scale_spectrum(torch.view_as_complex(solution), to_image), shape)
 
 
 def _root_of_doubling(size: int, like: Tensor) -> Tensor:
@@ -196,7 +176,7 @@ RESHARP = Method(
     settings=ResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=7.5,
+    memory_volumes=9.0,
 )
 V_RESHARP = Method(
     name="v_resharp",
@@ -205,5 +185,5 @@ V_RESHARP = Method(
     settings=VResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=10.5,
+    memory_volumes=10.0,
 )
