@@ -17,8 +17,6 @@ from pipeline.susceptibility.phase_unwrapping import romeo
 
 _AXES = {"any": (0, 1, 2), "z": (0,), "y": (1,), "x": (2,)}
 _BLOCK_MM = 2.0
-# Without field and offset only a plane is left, which wider blocks tell as well.
-_PLANE_BLOCK_MM = 4.0
 _SIGNAL_FRACTION = 0.05
 # Neighbouring blocks share their deviations, so errors are counted per cube of this size.
 _CLUSTER_MM = 16.0
@@ -131,9 +129,8 @@ def linear(
         )
     tell = on_iteration or _tell_nobody
     coarse = CoarseGrid.of(grid, _BLOCK_MM)
-    wide = CoarseGrid.of(coarse.grid, _PLANE_BLOCK_MM)
-    signal, multiple = _alternating_signal(phase, magnitude, echo_times_s, (coarse, wide), mask, tell)
-    found = _fit_plane(signal, multiple, wide.grid, _AXES[settings.readout_axis], settings.rounds)
+    signal, multiple = _alternating_signal(phase, magnitude, echo_times_s, coarse, mask, tell)
+    found = _fit_plane(signal, multiple, coarse.grid, _AXES[settings.readout_axis], settings.rounds)
     tell(1.0)
     is_significant = found.root_mean_square >= settings.least_phase_rad and found.errors >= settings.least_errors
     if settings.apply == "if_significant" and not is_significant:
@@ -163,15 +160,12 @@ def _alternating_signal(
     phase: Tensor,
     magnitude: Tensor,
     echo_times_s: Sequence[float],
-    grids: tuple[CoarseGrid, CoarseGrid],
+    coarse: CoarseGrid,
     mask: Tensor | None,
     tell: OnIteration,
 ) -> tuple[Tensor, int]:
-    """Return complex values `(z, y, x)` whose phase is a multiple of the phase of odd less even echoes, and which.
-
-    Echoes are compared on the first of the grids; the values lie on the second, which is coarser than the first.
-    """
-    (coarse, wide), times = grids, echo_times_s
+    """Return complex values `(z, y, x)` whose phase is a multiple of the phase of odd less even echoes, and which."""
+    times = echo_times_s
     spacings = [later - earlier for earlier, later in itertools.pairwise(times)]
     is_equal = max(spacings) - min(spacings) < _EQUAL_WITHIN * min(spacings)
     total: Tensor | None = None
@@ -183,13 +177,14 @@ def _alternating_signal(
         strength.add_(far.abs().clamp_min_(1e-30).reciprocal_()).reciprocal_()
         share = (times[first + 1] - times[first]) / (times[first + 2] - times[first])
         if is_equal:
-            angle = far.angle() - 2 * near.angle()
+            angle = far.angle().sub_(near.angle(), alpha=2)
         else:
             inside = signal_mask(far.abs().sqrt(), _SIGNAL_FRACTION)
             angle = share * romeo.unwrap(far.angle()[None], far.abs().sqrt()[None], inside, (1.0,))[0] - near.angle()
             strength = strength * inside
         del near, far
-        signal = torch.complex(*collect_signal(wide, strength, angle if first % 2 == 0 else -angle))
+        signal = torch.polar(strength, angle if first % 2 == 0 else -angle)
+        del strength, angle
         total = signal if total is None else total + _nearest_turn(signal, total, 0.0 if is_equal else share)
     assert total is not None
     return total * signal_mask(total.abs().sqrt(), _SIGNAL_FRACTION), 2 if is_equal else 1
@@ -217,10 +212,13 @@ def _fit_plane(signal: Tensor, multiple: int, grid: Grid, axes: tuple[int, ...],
     weight = signal.abs()
     weight = weight / weight.sum()
     centre = [float((weight * place).sum()) for place in places]
-    columns = [torch.ones_like(weight)] + [(places[axis] - centre[axis]).expand_as(weight) for axis in axes]
-    flat, weight = signal.flatten(), weight.flatten()
-    design = torch.stack([column.flatten() for column in columns])
-    plane = design.new_zeros(len(columns))
+    # Voxels without signal say nothing; without them the fit takes half the memory.
+    kept = weight > 0
+    design = weight.new_ones(1 + len(axes), int(kept.sum()))
+    for column, axis in zip(design[1:], axes, strict=True):
+        column.copy_(torch.masked_select(places[axis] - centre[axis], kept))
+    flat, weight = torch.masked_select(signal, kept), torch.masked_select(weight, kept)
+    plane = design.new_zeros(len(design))
     for index, axis in enumerate(axes):
         size = grid.shape[axis] - 1
         step = (signal.narrow(axis, 1, size) * signal.narrow(axis, 0, size).conj()).sum()
@@ -234,7 +232,7 @@ def _fit_plane(signal: Tensor, multiple: int, grid: Grid, axes: tuple[int, ...],
         plane = plane + change
         if float((change @ normal @ change).clamp_min(0).sqrt()) < 1e-5:
             break
-    errors = _standard_errors(plane, design, trust, residual, _clusters(grid, signal))
+    errors = _standard_errors(plane, design, trust, residual, _clusters(grid, signal)[kept.flatten()])
     slope = [0.0, 0.0, 0.0]
     for index, axis in enumerate(axes):
         slope[axis] = float(plane[1 + index]) / multiple
