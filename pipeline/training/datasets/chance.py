@@ -25,8 +25,8 @@ class Chance:
         self._scalars = random.Random(int.from_bytes(digest[:8], "little"))
         seed = int.from_bytes(digest[8:], "little") >> 1
         self.tables = torch.Generator().manual_seed(seed)
-        on_cpu = device.type == "cpu"
-        self._volumes = self.tables if on_cpu else torch.Generator(device).manual_seed(seed)
+        # Apart from the tables, so that a volume drawn on another device does not shift them.
+        self._volumes = torch.Generator(device).manual_seed(seed ^ 1)
 
     def uniform(self, low: float, high: float) -> float:
         """Draw a number between two bounds."""

@@ -21,7 +21,8 @@ def sample(recipe: DataRecipe, seed: int, index: int, device: str | torch.device
     index
         Names the sample within it.
     device
-        Where its tensors lie. Geometry and susceptibilities are the same on every device, noise is drawn by each.
+        Where its tensors lie. Shapes and their places are the same on every device; fine textures and noise are drawn
+        by each.
 
     Returns
     -------
