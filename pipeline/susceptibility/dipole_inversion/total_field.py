@@ -22,7 +22,7 @@ class RobustSettings:
         3e-4, "ppm·mm", "weight of the total variation against the squared field error", minimum=0.0
     )
     outside_scale: float = setting(
-        10.0,
+        3.0,
         "1",
         "how many times larger sources outside the brain may be taken in one step",
         minimum=1.0,

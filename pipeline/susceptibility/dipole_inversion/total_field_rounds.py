@@ -13,7 +13,7 @@ from pipeline.operators.gradient import add_weighted_laplacian
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 from pipeline.susceptibility.dipole_inversion.total_field_grids import Problem, refined, steepness
 
-_OUTLIER = 5.0
+_OUTLIER = 8.0
 _START_OUTLIER = 10.0
 _MAD_TO_SIGMA = 1.4826
 # Some sources have no field at all (a uniform one, for instance): without a ridge they collect rounding errors.
