@@ -149,7 +149,7 @@ PHASE_QUALITY = Method(
     settings=PhaseQualitySettings,
     inputs=("magnitude", "phase"),
     outputs=("mask", "quality"),
-    memory_volumes=6.0,
+    memory_volumes=9.5,
 )
 MAGNITUDE = Method(
     name="magnitude",
@@ -158,5 +158,5 @@ MAGNITUDE = Method(
     settings=MagnitudeSettings,
     inputs=("magnitude",),
     outputs=("mask", "quality"),
-    memory_volumes=6.0,
+    memory_volumes=8.5,
 )

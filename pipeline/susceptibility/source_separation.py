@@ -349,7 +349,7 @@ CHI_SEPARATION = Method(
     inputs=("local_field", "mask", "r2star"),
     outputs=("paramagnetic", "diamagnetic"),
     optional_inputs=("field_noise", "r2"),
-    memory_volumes=13.0,
+    memory_volumes=18.5,
 )
 
 VOXELWISE = Method(
@@ -360,5 +360,5 @@ VOXELWISE = Method(
     inputs=("susceptibility", "mask", "r2star"),
     outputs=("paramagnetic", "diamagnetic"),
     optional_inputs=("r2",),
-    memory_volumes=5.0,
+    memory_volumes=5.5,
 )

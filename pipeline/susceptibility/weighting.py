@@ -304,7 +304,7 @@ SMWI = Method(
     settings=SmwiSettings,
     inputs=("magnitude", "mask", "susceptibility"),
     outputs=_OUTPUTS,
-    memory_volumes=4.0,
+    memory_volumes=5.5,
 )
 
 TRUE_SWI = Method(
@@ -314,5 +314,5 @@ TRUE_SWI = Method(
     settings=TrueSwiSettings,
     inputs=("magnitude", "mask", "susceptibility"),
     outputs=_OUTPUTS,
-    memory_volumes=4.0,
+    memory_volumes=5.5,
 )
