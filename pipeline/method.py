@@ -44,7 +44,8 @@ class NoSettings:
 class Method:
     """One way to do one step. `run(artefacts, context, settings)` returns the artefacts named in `outputs`.
 
-    `memory_volumes` is the most memory that it takes beside its inputs, as a multiple of one float32 volume.
+    `memory_volumes` is the most working memory it takes beside inputs and outputs, as a multiple of one float32 volume,
+    measured on a head that fills the field of view.
     """
 
     name: str

@@ -1,15 +1,17 @@
 """How long every method takes, in FFT pairs, and how much memory it needs: what `lodestone bench speed` prints."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.methods import STEPS
 from pipeline.simulation.scanner import Protocol
 from pipeline.studies.accuracy_bench import prepared
 from pipeline.studies.cases import ECHO_TIMES_S, REPORTING_SEEDS, Case, make_case
-from pipeline.studies.resources import Cost, measured
+from pipeline.studies.resources import FLOAT32_BYTES, Cost, measured
 from pipeline.studies.step_scores import STEP_SCORES, LackingTruth, Scores
 
 FAMILY = "strong_background"
@@ -22,7 +24,10 @@ _REPEATS = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """What one method cost on one volume; `stated_volumes` is the memory it promises; `remark` says why it did not run.
+    """What one method cost on one volume; `remark` says why it did not run.
+
+    A method's `cost` counts its working memory, beside inputs and outputs, as `stated_volumes` promises it; that of a
+    whole chain counts all it takes.
 
     `n_iterations` counts how often the method told its progress, 1 for one without iterations.
     """
@@ -64,6 +69,8 @@ def time_methods(case: Case, chosen: Sequence[tuple[str, str]]) -> Iterator[Timi
         try:
             work = prepared(case, step, name, told.append)
             made, cost = measured(work, shape)
+            if step in STEPS:
+                cost = replace(cost, peak_volumes=max(0.0, cost.peak_volumes - _volumes_of(made.values(), shape)))
             scores = STEP_SCORES[step].score(case, made) if step in STEP_SCORES else {}
             iterations = max(1, len(told))
             if cost.seconds < 1.0:
@@ -76,6 +83,11 @@ def time_methods(case: Case, chosen: Sequence[tuple[str, str]]) -> Iterator[Timi
             yield replace(empty, remark=f"not applicable: {lack}")
         else:
             yield replace(empty, cost=cost, n_iterations=iterations, scores=scores)
+
+
+def _volumes_of(made: Iterable[Tensor], shape: tuple[int, int, int]) -> float:
+    """Return what the outputs take, as a multiple of one float32 volume."""
+    return sum(values.numel() * values.element_size() for values in made) / (FLOAT32_BYTES * math.prod(shape))
 
 
 def growth(timings: Sequence[Timing]) -> float:
