@@ -6,8 +6,8 @@ from torch import Tensor
 from pipeline.grid import Grid
 from pipeline.operators.gradient import add_periodic_adjoint, add_periodic_gradient
 
-# Less than for the gradient alone, since some thirty arrays of a slab are held at once.
-_SLAB_VOXELS = 50_000
+# Some thirty arrays of a slab are held at once.
+_SLAB_VOXELS = 16_000
 _TINY = 1e-20
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 _HALF = 0.5**0.5

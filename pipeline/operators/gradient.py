@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.grid import Grid
 
-_SLAB_VOXELS = 50_000
+_SLAB_VOXELS = 32_000
 _TINY = 1e-20
 
 

@@ -173,15 +173,15 @@ class AlternatingDirections(Generic[Prior]):
     Source: Bilgic 2014, doi:10.1002/mrm.25029; over-relaxation: Eckstein & Bertsekas 1992, doi:10.1007/BF01581204.
     """
 
-    def __init__(self, grid: Grid, kernel_power: Tensor, data: DrawData, gradient: Prior, penalty: float) -> None:
-        """Build the divisor once.
+    def __init__(self, grid: Grid, kernel: Tensor, data: DrawData, gradient: Prior, penalty: float) -> None:
+        """Start from zero.
 
         Parameters
         ----------
         grid
             A periodic grid.
-        kernel_power
-            |K|², what the data add to the divisor, on the half spectrum.
+        kernel
+            K on the half spectrum; the data add its square to the divisor.
         data
             The data term.
         gradient
@@ -193,10 +193,7 @@ class AlternatingDirections(Generic[Prior]):
         self.anchor: Anchor | None = None
         """A further quadratic term in part of k-space."""
         self._grid, self._data, self._penalty = grid, data, penalty
-        self._inverse = laplacian_spectrum(grid, kernel_power).mul_(penalty).add_(kernel_power)
-        # Neither term sees the constant; it is left at zero.
-        self._inverse[0, 0, 0] = 1.0
-        self._inverse.reciprocal_()
+        self._kernel = kernel
         self._spectrum: Tensor | None = None
         """The unknown in k-space, between two calls of `advance`."""
         self._drawn: Tensor | None = None
@@ -263,8 +260,14 @@ class AlternatingDirections(Generic[Prior]):
             drawn, self._drawn = self._drawn, None
             spectrum.add_(transform_over(drawn), alpha=self._penalty)
             del drawn
-        self._spectrum = scale_spectrum(spectrum, self._inverse)
+        # Made anew in each step, where few volumes are held: it takes a hundredth of the step's time.
+        inverse = laplacian_spectrum(self._grid, self._kernel).mul_(self._penalty)
+        inverse.addcmul_(self._kernel, self._kernel).reciprocal_()
+        # Neither term sees the constant; it is left at zero.
+        inverse[0, 0, 0] = 1.0
+        self._spectrum = scale_spectrum(spectrum, inverse)
         if self.anchor is not None:
-            self.anchor.draw(self._spectrum, self._inverse)
+            self.anchor.draw(self._spectrum, inverse)
+        del inverse
         self._spectrum[0, 0, 0] = 0.0
         return inverse_transform(self._spectrum.clone(), self._grid.shape)

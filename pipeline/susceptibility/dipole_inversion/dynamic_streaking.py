@@ -106,6 +106,7 @@ def dynamic_streaking(
             spectrum = transform_over(susceptibility)
             # Freed before the next round makes another.
             del susceptibility
+            alternation.anchor = None
             target = _structure_in_cone(spectrum, flatness, highest, cone, frame.grid)
             del spectrum
             alternation.anchor = Anchor(cone, target, settings.streak_penalty / 2**number)
@@ -127,6 +128,7 @@ def _structure_in_cone(spectrum: Tensor, flatness: Tensor, highest: float, cone:
     """
     kept = spectrum.view(-1)[cone]
     spectrum.zero_().view(-1)[cone] = kept
+    del kept
     structure = inverse_transform(spectrum, grid.shape)
     structure.addcmul_(structure, flatness, value=-1 / highest)
     return transform_over(structure).view(-1)[cone]

@@ -103,7 +103,7 @@ def fansi_total_variation(
     thresholds = local_field.new_full((1, 1, 1), 1 / settings.edge_penalty).expand(frame.grid.shape)
     gradient = SplitGradient(frame.grid, thresholds, RELAXATION)
     penalty = settings.regularisation * usual_noise(mask, field_noise, settings.assumed_noise) * settings.edge_penalty
-    alternation = AlternatingDirections(frame.grid, kernel.square(), data, gradient, penalty)
+    alternation = AlternatingDirections(frame.grid, kernel, data, gradient, penalty)
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
     susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
     del alternation, data, gradient, kernel
@@ -185,5 +185,5 @@ FANSI_TV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=10.0,
+    memory_volumes=9.5,
 )

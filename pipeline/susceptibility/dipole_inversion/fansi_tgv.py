@@ -91,7 +91,7 @@ def fansi_generalised_variation(
         frame.grid, frame.window, local_field, threshold, settings.smoothness, RELAXATION
     )
     penalty = settings.regularisation * usual_noise(mask, field_noise, settings.assumed_noise) * settings.edge_penalty
-    alternation = AlternatingDirections(frame.grid, kernel.square(), data, variation, variation.penalty(penalty))
+    alternation = AlternatingDirections(frame.grid, kernel, data, variation, variation.penalty(penalty))
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
     susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
     del alternation, data, variation, kernel
@@ -119,5 +119,5 @@ FANSI_TGV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=12.0,
+    memory_volumes=11.5,
 )

@@ -9,14 +9,20 @@ from torch import Tensor
 from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import AXES, dipole_kernel
-from pipeline.operators.fourier import inverse_transform
-from pipeline.operators.padding import frame_around
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import (
+    forward_transform,
+    inverse_transform,
+    scale_spectrum,
+    transform_over,
+    volume_with_room,
+)
+from pipeline.operators.padding import Frame, frame_around
 from pipeline.susceptibility.dipole_inversion.spectral_least_squares import laplacian_spectrum
 
 _LARGEST_WEIGHT = 2.0
 # Slices worked on together, so that what one shrink step touches stays in the processor's cache.
-_SLAB = 4
+_SLAB = 2
 
 
 @dataclass(frozen=True)
@@ -77,66 +83,80 @@ def hybrid_data_fidelity(
     if local_field.shape != mask.shape:
         raise UnusableInput(f"The field has shape {tuple(local_field.shape)} but the mask {tuple(mask.shape)}.")
     frame = frame_around(mask, grid, settings.margin)
-    field = frame.embed(torch.where(mask, local_field, 0.0))
-    weight = frame.embed(_weights(mask, field_noise, local_field))
-    solver = _Alternation(frame.grid, field, settings)
+    # Beyond the mask's window nothing is known, and the alternation's own field is what is wanted there.
+    field = torch.where(mask[frame.inner], local_field[frame.inner], 0.0)
+    weight = _weights(mask, field_noise, local_field)[frame.inner].clone()
+    solver = _Alternation(frame, field, settings)
     solver.absolute_stage(field, weight, on_iteration)
-    discrepancy = (solver.field() - field).abs_().mul_(weight > 0)
+    discrepancy = solver.field()[frame.window].sub_(field).abs_().mul_(weight > 0)
     largest = float(discrepancy.max())
     if not largest < float("inf"):
         raise NotConverged("HD-QSM diverged; the field or its noise holds extreme values. Check the mask.")
     weight *= 1 - discrepancy.div_(max(largest, 1e-12))
+    del discrepancy
     solver.squared_stage(field, weight.square_(), on_iteration)
-    return frame.restore(solver.susceptibility) * mask
+    susceptibility = solver.susceptibility
+    del solver, field, weight
+    return frame.restore(susceptibility).masked_fill_(~mask, 0.0)
 
 
 class _Alternation:
     """The alternating direction method on one frame; both stages share the split gradient and its multiplier."""
 
-    def __init__(self, grid: Grid, like: Tensor, settings: HdQsmSettings) -> None:
-        self.grid, self.settings = grid, settings
+    def __init__(self, frame: Frame, like: Tensor, settings: HdQsmSettings) -> None:
+        self.grid, self.window, self.settings = frame.grid, frame.window, settings
+        grid = frame.grid
         self.kernel = dipole_kernel(grid, dtype=like.dtype, device=like.device)
-        penalty = settings.regularisation * settings.edge_penalty
-        divisor = laplacian_spectrum(grid, like).mul_(penalty).add_(self.kernel.square())
-        divisor[0, 0, 0] = 1.0
-        self.edge_factor = penalty / divisor
-        self.edge_factor[0, 0, 0] = 0.0
-        self.field_factor = self.kernel / divisor
-        self.susceptibility = torch.zeros_like(like)
+        self.penalty = settings.regularisation * settings.edge_penalty
+        self.inverse = laplacian_spectrum(grid, like).mul_(self.penalty).add_(self.kernel.square()).reciprocal_()
+        # Neither edges nor field see the constant; it is left at zero.
+        self.inverse[0, 0, 0] = 0.0
+        self.susceptibility = like.new_zeros(grid.shape)
         self.edge_dual = like.new_zeros(3, *grid.shape)
-        self.edges = torch.zeros_like(like)
+        self.edges = volume_with_room(grid.shape, like).zero_()
         self.total = settings.absolute_iterations + settings.iterations
 
     def field(self) -> Tensor:
-        """Return the field of the present map."""
-        spectrum = torch.fft.rfftn(self.susceptibility, dim=AXES).mul_(self.kernel)
+        """Return the field of the present map, with room for its spectrum."""
+        spectrum = scale_spectrum(forward_transform(self.susceptibility), self.kernel)
         return inverse_transform(spectrum, self.grid.shape)
 
     def absolute_stage(self, field: Tensor, weight: Tensor, told: OnIteration | None) -> None:
         """Alternate with the absolute error: its step shrinks the residual towards zero."""
-        wanted, dual = field.clone(), torch.zeros_like(field)
+        wanted, dual = volume_with_room(self.grid.shape, field).zero_(), torch.zeros_like(field)
+        wanted[self.window] = field
         for number in range(self.settings.absolute_iterations):
-            shifted = self._update_map(wanted).add_(dual).sub_(field)
+            wanted = self._update_map(wanted)
+            shifted = wanted[self.window].add_(dual).sub_(field)
             if number == 0:
-                level = float(shifted[weight > 0].abs().median())
-            limit = weight * level
-            dual = shifted.clamp(-limit, limit)
-            wanted = shifted.sub_(dual, alpha=2).add_(field)
+                # Plane by plane: the places of a whole volume, as three long indices each, take more than the volume.
+                known = [plane[trusted > 0] for plane, trusted in zip(shifted, weight, strict=True)]
+                level = float(torch.cat(known).abs_().median())
+                del known
+                limit = weight * level
+            torch.minimum(shifted, limit, out=dual)
+            torch.maximum(dual, -limit, out=dual)
+            shifted.sub_(dual, alpha=2).add_(field)
             if told is not None:
                 told((number + 1) / self.total)
 
     def squared_stage(self, field: Tensor, precision: Tensor, told: OnIteration | None) -> None:
-        """Alternate with the squared error, whose step is a weighted mean, until the map stands still."""
-        share = 1 / (precision + 1)
-        known = precision.mul_(field).mul_(share)
+        """Alternate with the squared error, whose step is a weighted mean, until the map stands still.
+
+        The field and its precision are overwritten.
+        """
+        share = precision.add_(1.0).reciprocal_()
+        known = field.mul_(1 - share)
         wanted, dual = self.field(), torch.zeros_like(field)
-        wanted = torch.addcmul(known, share, wanted)
+        wanted[self.window].mul_(share).add_(known)
         for number in range(self.settings.iterations):
             previous = self.susceptibility[::2, ::2, ::2].clone()
-            shifted = self._update_map(wanted).add_(dual)
-            torch.addcmul(known, share, shifted, out=wanted)
-            torch.sub(shifted, wanted, out=dual)
-            wanted.sub_(dual)
+            wanted = self._update_map(wanted)
+            shifted = wanted[self.window].add_(dual)
+            torch.addcmul(known, share, shifted, out=dual)
+            # Now the dual holds what lies between prediction and data: it is to become their difference.
+            dual.sub_(shifted).neg_()
+            shifted.sub_(dual, alpha=2)
             if told is not None:
                 told((self.settings.absolute_iterations + number + 1) / self.total)
             # Every eighth voxel tells well enough whether the map still moves.
@@ -147,15 +167,17 @@ class _Alternation:
             told(1.0)
 
     def _update_map(self, wanted: Tensor) -> Tensor:
-        """Find the map nearest to the wanted field and edges, shrink its edges, and return its field."""
-        spectrum = torch.fft.rfftn(self.edges, dim=AXES).mul_(self.edge_factor)
-        spectrum += torch.fft.rfftn(wanted, dim=AXES).mul_(self.field_factor)
-        field_spectrum = spectrum * self.kernel
+        """Find the map nearest to the wanted field and edges, shrink its edges, and return its field.
+
+        The wanted field is overwritten; it and what is returned have room for their spectra.
+        """
+        del self.susceptibility
+        spectrum, field = transform_over(self.edges), scale_spectrum(transform_over(wanted), self.kernel)
+        field.add_(spectrum, alpha=self.penalty)
+        spectrum.copy_(scale_spectrum(field, self.inverse))
+        field = inverse_transform(scale_spectrum(field, self.kernel), self.grid.shape)
         self.susceptibility = inverse_transform(spectrum, self.grid.shape)
-        del spectrum
-        field = inverse_transform(field_spectrum, self.grid.shape)
-        del field_spectrum
-        self.edges.zero_()
+        self.edges = volume_with_room(self.grid.shape, field).zero_()
         slab = _SLAB if self.edges.device.type == "cpu" else self.grid.shape[0]
         for first in range(0, self.grid.shape[0], slab):
             self._shrink(first, min(first + slab, self.grid.shape[0]))

@@ -83,7 +83,7 @@ def model_resolution(
     thresholds = local_field.new_full((1, 1, 1), 1 / settings.edge_penalty).expand(frame.grid.shape)
     gradient = SplitGradient(frame.grid, thresholds, _RELAXATION)
     penalty = settings.regularisation * settings.edge_penalty
-    alternation = AlternatingDirections(frame.grid, resolution.square_(), data, gradient, penalty)
+    alternation = AlternatingDirections(frame.grid, resolution, data, gradient, penalty)
     told = None if on_iteration is None else (lambda step: on_iteration(step / settings.iterations))
     susceptibility = alternation.advance(settings.iterations, settings.tolerance, told)
     del alternation, data, gradient, resolution
@@ -104,5 +104,5 @@ MR_TKD = Method(
     settings=MrTkdSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=8.5,
+    memory_volumes=8.0,
 )

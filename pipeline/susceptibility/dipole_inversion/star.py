@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
-from pipeline.operators.dipole import Dipole
-from pipeline.operators.padding import frame_around
+from pipeline.operators.dipole import dipole_kernel
+from pipeline.operators.fourier import inverse_transform, scale_spectrum, transform_over, volume_with_room
+from pipeline.operators.padding import Frame, frame_around
 from pipeline.susceptibility.dipole_inversion.total_variation import TotalVariationSettings, total_variation
 
 
@@ -67,14 +67,22 @@ def streaking_reduction(
     level = replace(each, regularisation=settings.strong_regularisation, iterations=settings.strong_iterations)
     share = settings.strong_iterations / (settings.strong_iterations + settings.iterations)
     strong = total_variation(local_field, mask, grid, level, field_noise, _between(on_iteration, 0.0, share))
-    frame = frame_around(mask, grid, settings.margin)
-    explained = frame.restore(Dipole.on(frame.grid, local_field)(frame.embed(strong)))
-    rest = torch.where(mask, local_field - explained, 0.0)
+    rest = _unexplained(local_field, strong, mask, frame_around(mask, grid, settings.margin))
     level = replace(each, regularisation=settings.regularisation, iterations=settings.iterations)
     weak = total_variation(rest, mask, grid, level, field_noise, _between(on_iteration, share, 1.0))
     if on_iteration is not None:
         on_iteration(1.0)
     return strong.add_(weak)
+
+
+def _unexplained(local_field: Tensor, susceptibility: Tensor, mask: Tensor, frame: Frame) -> Tensor:
+    """Return the field less that of a map, zero outside the mask."""
+    sources = volume_with_room(frame.grid.shape, susceptibility).zero_()
+    sources[frame.window] = susceptibility[frame.inner]
+    kernel = dipole_kernel(frame.grid, dtype=local_field.dtype, device=local_field.device)
+    explained = inverse_transform(scale_spectrum(transform_over(sources), kernel), frame.grid.shape)
+    del sources
+    return frame.restore(explained).neg_().add_(local_field).masked_fill_(~mask, 0.0)
 
 
 def _between(told: OnIteration | None, start: float, end: float) -> OnIteration | None:
@@ -103,4 +111,5 @@ STAR = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
+    memory_volumes=11.5,
 )

@@ -134,7 +134,7 @@ def weighted_alternation(
     data = WeightedData(kernel, frame, torch.where(mask, local_field, 0.0), precision, RELAXATION)
     del precision
     gradient = SplitGradient(frame.grid, thresholds, RELAXATION)
-    return AlternatingDirections(frame.grid, kernel.square(), data, gradient, penalty)
+    return AlternatingDirections(frame.grid, kernel, data, gradient, penalty)
 
 
 def _run(artefacts: Mapping[str, Tensor], context: StepContext, settings: TotalVariationSettings) -> dict[str, Tensor]:
