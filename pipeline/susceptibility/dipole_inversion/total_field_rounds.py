@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.errors import NotConverged
 from pipeline.method import OnIteration
-from pipeline.operators.gradient import add_weighted_laplacian
+from pipeline.operators.gradient import forward_difference
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 from pipeline.susceptibility.dipole_inversion.total_field_grids import Problem, refined, steepness
 
@@ -37,11 +37,14 @@ class Effort:
 
 @dataclass(frozen=True)
 class _Quadratic:
-    """The least squares problem of one round; data terms on the problem's window, the rest on its frame."""
+    """The least squares problem of one round; data terms on the problem's window, the rest on its frame.
+
+    `strength` is the penalty of a squared gradient, λ/|∇χ| where the susceptibility should be smooth.
+    """
 
     problem: Problem
     precision: Tensor
-    links: tuple[Tensor, Tensor, Tensor]
+    strength: Tensor
     inverse_diagonal: Tensor
 
     def __call__(self, source: Tensor) -> Tensor:
@@ -64,7 +67,15 @@ class _Quadratic:
     def add_penalty(self, target: Tensor, source: Tensor) -> Tensor:
         """Add the penalty's and the ridge's gradient to a target, in place."""
         window = self.problem.window
-        add_weighted_laplacian(target[window], source[window], self.links)
+        inner, volume, inside = target[window], source[window], self.problem.inside[window]
+        for axis, step in enumerate(self.problem.grid.voxel_size_mm):
+            size = volume.shape[axis] - 1
+            # Links are made anew at every step: three of them would take as many volumes. The strength is zero outside
+            # the mask, so that only a link's far end is asked for.
+            flow = forward_difference(volume, axis).mul_(self.strength.narrow(axis, 0, size))
+            flow.mul_(inside.narrow(axis, 1, size))
+            inner.narrow(axis, 0, size).sub_(flow, alpha=step**-2)
+            inner.narrow(axis, 1, size).add_(flow, alpha=step**-2)
         return target.addcdiv_(source, self.inverse_diagonal, value=_RIDGE)
 
     def precondition(self, residual: Tensor) -> Tensor:
@@ -104,7 +115,7 @@ def explain(
         The sources found explain the field worse than none.
     """
     costs = [effort.cost(problem) for effort, problem in zip(efforts, problems, strict=True)]
-    solution = torch.zeros_like(problems[-1].visibility)
+    solution = torch.zeros_like(problems[-1].visibility, dtype=problems[-1].field.dtype)
     done = 0.0
     for depth in reversed(range(len(problems))):
         if depth + 1 < len(problems):
@@ -194,17 +205,14 @@ def _quadratic(
     inside = problem.inside[problem.window]
     squared = steepness(solution[problem.window], inside, problem.grid.voxel_size_mm)
     strength = squared.add_(smoothing**2).rsqrt_().mul_(problem.stiffness).mul_(regularisation)
-    diagonal = problem.visibility.clone()
+    diagonal = problem.visibility.to(solution.dtype)
     inner = diagonal[problem.window]
-    links = []
     for axis, step in enumerate(problem.grid.voxel_size_mm):
         size = inner.shape[axis] - 1
-        both = inside.narrow(axis, 0, size) & inside.narrow(axis, 1, size)
-        link = strength.narrow(axis, 0, size) * both / step**2
-        inner.narrow(axis, 0, size).add_(link)
-        inner.narrow(axis, 1, size).add_(link)
-        links.append(link)
-    return _Quadratic(problem, precision, (links[0], links[1], links[2]), diagonal.reciprocal_())
+        link = strength.narrow(axis, 0, size) * inside.narrow(axis, 1, size)
+        inner.narrow(axis, 0, size).add_(link, alpha=step**-2)
+        inner.narrow(axis, 1, size).add_(link, alpha=step**-2)
+    return _Quadratic(problem, precision, strength, diagonal.reciprocal_())
 
 
 def _trust(problem: Problem, misfit: Tensor, limit: float) -> Tensor:
