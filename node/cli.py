@@ -36,7 +36,7 @@ Threads = Annotated[int, typer.Option("--threads", min=0, help="Processor thread
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 NODE_TOML = Path("node.toml")
 
-NODE, MAPS, RECORD = "Node", "Maps without a network", "Record"
+NODE, MAPS, NETWORKS, RECORD = "Node", "Maps without a network", "Learned inversion", "Record"
 
 app.add_typer(bench, name="bench", rich_help_panel=MAPS)
 
@@ -270,6 +270,65 @@ def recipes(
     from node.commands.recipes import list_recipes, show_recipe
 
     show_recipe(name, config, as_json) if name else list_recipes(config, as_json)
+
+
+@app.command(rich_help_panel=NETWORKS)
+def train(
+    network: Annotated[str, typer.Argument(help="A network's name, e.g. lodestone_net or xqsm.")],
+    hours: Annotated[float | None, typer.Option(min=0, help="End after so many hours, all runs counted.")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="End after so many steps, all runs counted.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the checkpoint in --out.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Checkpoint and curves; lodestone-training/NETWORK otherwise.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides first weights, data and their order.")] = 1,
+    batch: Annotated[int, typer.Option(min=0, help="Samples per step; 0 as in the network's paper.")] = 0,
+    patch: Annotated[int, typer.Option(min=0, help="Edge of a sample [voxel]; 0 as in the network's paper.")] = 0,
+    orientations: Annotated[
+        int, typer.Option(min=1, help="1: the label is the truth; 3 or more: COSMOS of so many orientations.")
+    ] = 1,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(min=-1, help="Processes that make samples; 0 none; -1: one, on a GPU none.")
+    ] = -1,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations on held-out samples.")] = 200,
+    validation_samples: Annotated[int, typer.Option(min=1, help="Held-out samples per validation.")] = 16,
+    preview: Annotated[
+        Path | None, typer.Option(help="Only draw the samples that would be trained on into this PNG.", dir_okay=False)
+    ] = None,
+    export: Annotated[bool, typer.Option("--export", help="At the end write weights, digest and model card.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Where to export to; the package's own folder otherwise.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train a network on simulated data; Ctrl-C stops it with a checkpoint.
+
+    Example: `lodestone train lodestone_net --hours 2 --out mine`, later the same with `--resume --export`
+    """
+    from node.commands.train import Options, train_network, write_preview
+    from pipeline.networks.weights import FOLDER
+    from pipeline.training.trainer import TrainingSettings
+
+    settings = TrainingSettings(
+        network,
+        seed,
+        batch,
+        patch,
+        steps,
+        hours,
+        orientations,
+        precision,
+        workers,
+        validate_every,
+        validation_samples,
+    )
+    if preview is not None:
+        write_preview(settings, preview)
+        return
+    where = folder or Path("lodestone-training") / network
+    train_network(settings, Options(where, device, resume, export, weights or FOLDER, as_json))
 
 
 @app.command("list", rich_help_panel=RECORD)
