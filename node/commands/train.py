@@ -4,7 +4,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -166,10 +166,15 @@ class TrainingDisplay:
         """Draw the curves anew, and say the newest error."""
         draw_curves(self._settings.network, history, self._options.folder / CURVES)
         row = history[-1]
-        start = f" (start map {row['start_nrmse']:.2f} %)" if "start_nrmse" in row else ""
-        self._error = f", held-out NRMSE {row['nrmse']:.2f} %{start}"
+        means = (("mean", "nrmse"), ("typical", "typical_nrmse"))
+        self._error = ", held-out NRMSE " + ", ".join(f"{word} {_beside_start(row, key)}" for word, key in means)
         if not (self._options.as_json or err.is_terminal):
             err.print(f"step {row['step']:.0f}, {row['hours']:.2f} h, loss {row['loss']:.4f}{self._error}")
+
+
+def _beside_start(row: Mapping[str, float], key: str) -> str:
+    start = row.get(f"start_{key}")
+    return f"{row[key]:.2f} %" if start is None else f"{row[key]:.2f} % (start map {start:.2f} %)"
 
 
 def _workers(wanted: int, device: torch.device) -> int:

@@ -25,9 +25,13 @@ def draw_curves(network: str, history: Sequence[Mapping[str, float]], path: Path
     FigureCanvasAgg(drawing)
     above, below = drawing.subplots(2, 1, sharex=True)
     steps = [row["step"] for row in history]
-    above.plot(steps, [row["nrmse"] for row in history], marker="o", markersize=3, label=network)
-    if history and "start_nrmse" in history[-1]:
-        above.axhline(history[-1]["start_nrmse"], color="k", linestyle="--", linewidth=1, label="start map")
+    for key, word, colour in (("nrmse", "mean", "tab:blue"), ("typical_nrmse", "typical", "tab:green")):
+        above.plot(
+            steps, [row[key] for row in history], color=colour, marker="o", markersize=3, label=f"{network}, {word}"
+        )
+        if history and f"start_{key}" in history[-1]:
+            start = history[-1][f"start_{key}"]
+            above.axhline(start, color=colour, linestyle="--", linewidth=1, label=f"start map, {word}")
     above.set(ylabel="held-out NRMSE [%]", title=f"Training of {network}")
     above.legend(fontsize=8)
     below.plot(steps, [row["loss"] for row in history], marker="o", markersize=3, color="tab:orange")

@@ -30,6 +30,9 @@ from pipeline.training.precision import autocast_for, chosen_precision, in_fast_
 from pipeline.training.schedules import plateau_factor
 
 _LEAST_COARSEST = 2
+_LEAST_START_ERROR = 0.05
+"""A start map that is better than this share of the truth's contrast is not asked to become better still."""
+_TINY_PPM = 1e-9
 _LARGEST_GRADIENT = 1.0
 _LONGEST_MEMORY = 0.999
 _RMSPROP_MEMORY = 0.9
@@ -304,7 +307,7 @@ class Training:
         return value
 
     def _rate(self) -> float:
-        past = [row["nrmse"] for row in self.state.history]
+        past = [row["typical_nrmse"] for row in self.state.history]
         factor = self.plan.schedule(self.progress, self.state.step)
         return self.plan.rate * factor * plateau_factor(past, self.plan.plateau_patience)
 
@@ -315,8 +318,7 @@ class Training:
         with self._autocast:
             outputs = self.spec.run(self.network, channels, contexts)
         maps = [self.spec.finish(output, context) for output, context in zip(outputs, contexts, strict=True)]
-        units = [context.scale if self.spec.needs_start else None for context in contexts]
-        return LOSSES[self.plan.loss](torch.stack(maps), wanted_of(examples, units))
+        return LOSSES[self.plan.loss](torch.stack(maps), wanted_of(examples))
 
     def _validate(self, loss: float) -> None:
         maps = network_maps(self.spec, self.average, self._held_out, self._autocast)
@@ -327,14 +329,19 @@ class Training:
             "loss": loss,
             "rate": self._rate(),
             "nrmse": found.mean_nrmse,
+            "typical_nrmse": found.typical_nrmse,
             "slope": found.mean_slope,
         }
         if self.spec.needs_start:
             before = scores([one.start for one in self._held_out if one.start is not None], self._held_out)
-            row |= {"start_nrmse": before.mean_nrmse, "better_share": found.share_better_than(before)}
-        past = [entry["nrmse"] for entry in self.state.history]
+            row |= {
+                "start_nrmse": before.mean_nrmse,
+                "start_typical_nrmse": before.typical_nrmse,
+                "better_share": found.share_better_than(before),
+            }
+        past = [entry["typical_nrmse"] for entry in self.state.history]
         self.state.history.append(row)
-        if not past or row["nrmse"] < min(past):
+        if not past or row["typical_nrmse"] < min(past):
             self.state.best_step = self.state.step
             self.state.best = {name: value.detach().clone() for name, value in self.average.state_dict().items()}
 
@@ -359,23 +366,19 @@ def follow(average: nn.Module, network: nn.Module, step: int) -> None:
             kept.copy_(buffer)
 
 
-def wanted_of(examples: Sequence[Example], units: Sequence[Tensor | None]) -> Wanted:
-    """Return what the maps of some examples should be.
+def wanted_of(examples: Sequence[Example]) -> Wanted:
+    """Return what the maps of some examples of one shape should be.
 
-    Parameters
-    ----------
-    examples
-        Of one shape.
-    units
-        What counts as one in each [ppm]; None for the deviation of the training material.
+    One unit is the deviation of the training material; where a network mends a start map, it is the mean absolute error
+    of that map, so that easy samples, whose errors are small, weigh as much as hard ones.
     """
     drawn = [example.sample for example in examples]
     truth = torch.stack([one.susceptibility for one in drawn])
     unit = truth.new_full((len(drawn), 1, 1, 1), TRAINING_SCALING.susceptibility_deviation)
     field_unit = truth.new_full((len(drawn), 1, 1, 1), TRAINING_SCALING.field_deviation)
-    for row, given in zip(unit, units, strict=True):
-        if given is not None:
-            row.fill_(given)
+    for row, example in zip(unit, examples, strict=True):
+        if example.start is not None:
+            row.fill_(_error_of_start(example, example.start))
     return Wanted(
         truth,
         torch.stack([one.local_field for one in drawn]),
@@ -385,6 +388,13 @@ def wanted_of(examples: Sequence[Example], units: Sequence[Tensor | None]) -> Wa
         field_unit,
         [one.grid for one in drawn],
     )
+
+
+def _error_of_start(example: Example, start: Tensor) -> Tensor:
+    inside = example.sample.mask
+    error = start[inside] - example.sample.susceptibility[inside]
+    contrast = example.sample.susceptibility[inside].abs().mean()
+    return (error - error.mean()).abs().mean().clamp(min=float(_LEAST_START_ERROR * contrast) + _TINY_PPM)
 
 
 def weights_to_keep(checkpoint: Checkpoint) -> State:

@@ -95,7 +95,7 @@ def test_a_second_signal_finds_the_former_handler() -> None:
 
 
 def test_curves_without_a_start_map_and_without_any_row_are_drawn(tmp_path: Path) -> None:
-    row = {"step": 1.0, "nrmse": 40.0, "loss": 0.5, "rate": 1e-3}
+    row = {"step": 1.0, "nrmse": 40.0, "typical_nrmse": 38.0, "loss": 0.5, "rate": 1e-3}
     for history in ([], [row], [row, {**row, "step": 2.0, "start_nrmse": 44.0}]):
         draw_curves("xqsm", history, tmp_path / "curves.png")
         assert imread(tmp_path / "curves.png").shape[0] > 100
