@@ -1,19 +1,38 @@
 """In which numbers a network is trained: single precision, or bfloat16 products where the processor has them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.errors import InvalidRecipe
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 _CPU_FLAGS = Path("/proc/cpuinfo")
-# oneDNN 3.12 leaves memory unset in gradients of bfloat16 kernels over volumes of 2 voxels: NaN, or any number.
-_LEAST_VOXELS_ON_A_CPU = 3
 
 
-def chosen_precision(wanted: str, device: torch.device, coarsest: int) -> torch.dtype:
+@dataclass(frozen=True)
+class Extent:
+    """How small volumes become inside a network, and how wide its kernels are [voxels]."""
+
+    coarsest: int
+    kernel: int
+
+    @classmethod
+    def of(cls, network: nn.Module, patch: int, multiple: int) -> "Extent":
+        """Return those of a network on a patch, of whose sizes it asks to be multiples."""
+        return cls(
+            patch // multiple, max((value.shape[-1] for value in network.parameters() if value.ndim == 5), default=1)
+        )
+
+    @property
+    def allows_bfloat16_on_a_cpu(self) -> bool:
+        """Tell whether gradients are right: oneDNN leaves memory unset in those of kernels wider than the volume."""
+        return self.coarsest >= self.kernel
+
+
+def chosen_precision(wanted: str, device: torch.device, extent: Extent) -> torch.dtype:
     """Return the precision of products: bfloat16 where it is faster and right, unless a person says otherwise.
 
     Parameters
@@ -22,8 +41,8 @@ def chosen_precision(wanted: str, device: torch.device, coarsest: int) -> torch.
         "auto", "float32" or "bfloat16".
     device
         Where the network computes.
-    coarsest
-        Least size of a volume inside the network [voxels].
+    extent
+        Of the network on its patch.
 
     Raises
     ------
@@ -32,11 +51,11 @@ def chosen_precision(wanted: str, device: torch.device, coarsest: int) -> torch.
     """
     if wanted not in PRECISIONS:
         raise InvalidRecipe(f"The precision is one of {', '.join(PRECISIONS)}, not '{wanted}'.")
-    is_right = device.type != "cpu" or coarsest >= _LEAST_VOXELS_ON_A_CPU
+    is_right = device.type != "cpu" or extent.allows_bfloat16_on_a_cpu
     if wanted == "bfloat16" and not is_right:
         raise InvalidRecipe(
-            f"The patch leaves {coarsest} voxels along an axis inside the network, where bfloat16 gradients are wrong "
-            "on a CPU. Take a larger --patch, or --precision float32."
+            f"The patch leaves {extent.coarsest} voxels along an axis where kernels have {extent.kernel}; there a CPU's "
+            "bfloat16 gradients are wrong. Take a larger --patch, or --precision float32."
         )
     if wanted == "auto":
         return torch.bfloat16 if is_right and _multiplies_bfloat16(device) else torch.float32

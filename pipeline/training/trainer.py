@@ -26,7 +26,7 @@ from pipeline.training.examples import Example, ExampleOrder, ExampleStream
 from pipeline.training.held_out import held_out_examples, network_maps, scores
 from pipeline.training.losses import LOSSES, Wanted
 from pipeline.training.plans import TrainingPlan, find_plan
-from pipeline.training.precision import autocast_for, chosen_precision, in_fast_layout
+from pipeline.training.precision import Extent, autocast_for, chosen_precision, in_fast_layout
 from pipeline.training.schedules import plateau_factor
 
 _LEAST_COARSEST = 2
@@ -207,18 +207,17 @@ class Training:
             refuse_another_training(found, identity, folder)
         self.recipe = replace(plan.recipe, shape=(patch, patch, patch), orientations=settings.orientations)
         multiple = getattr(self.spec.preparation, "multiple", 1)
-        coarsest = patch // multiple
-        if coarsest < _LEAST_COARSEST:
+        if patch < _LEAST_COARSEST * multiple:
             raise InvalidRecipe(
                 f"A patch of {patch} voxels along an axis is too small for {settings.network}: it needs at least "
                 f"{_LEAST_COARSEST * multiple} voxels. Give another --patch."
             )
-        self.precision = chosen_precision(settings.precision, device, coarsest)
-        self._autocast = autocast_for(device, self.precision)
-        self._saved_at = time.monotonic()
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             self.network = self.spec.make().to(device)
+        self.precision = chosen_precision(settings.precision, device, Extent.of(self.network, patch, multiple))
+        self._autocast = autocast_for(device, self.precision)
+        self._saved_at = time.monotonic()
         for values in self.network.parameters():
             if values.ndim == 5:
                 values.data = in_fast_layout(values.data)
