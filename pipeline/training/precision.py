@@ -54,8 +54,8 @@ def chosen_precision(wanted: str, device: torch.device, extent: Extent) -> torch
     is_right = device.type != "cpu" or extent.allows_bfloat16_on_a_cpu
     if wanted == "bfloat16" and not is_right:
         raise InvalidRecipe(
-            f"The patch leaves {extent.coarsest} voxels along an axis where kernels have {extent.kernel}; there a CPU's "
-            "bfloat16 gradients are wrong. Take a larger --patch, or --precision float32."
+            f"The patch leaves {extent.coarsest} voxels along an axis where kernels have {extent.kernel}; a CPU's "
+            "bfloat16 gradients are wrong there. Take a larger --patch, or --precision float32."
         )
     if wanted == "auto":
         return torch.bfloat16 if is_right and _multiplies_bfloat16(device) else torch.float32
