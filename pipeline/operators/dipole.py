@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
+from pipeline.operators.fourier import forward_transform, inverse_transform, scale_spectrum
 
 AXES = (-3, -2, -1)
 
@@ -75,13 +76,14 @@ class Dipole:
             raise UnusableInput(
                 f"The map has shape {tuple(susceptibility.shape)}; the dipole was made for {self.shape}."
             )
-        return self.from_spectrum(torch.fft.rfftn(susceptibility, dim=AXES))
+        if susceptibility.dim() > len(AXES):
+            spectrum = torch.fft.rfftn(susceptibility, dim=AXES).mul_(self.kernel)
+            return torch.fft.irfftn(spectrum, s=self.shape, dim=AXES)
+        return self.from_spectrum(forward_transform(susceptibility))
 
     def from_spectrum(self, spectrum: Tensor) -> Tensor:
-        """Return the field of a susceptibility given by its half spectrum `(z, y, x // 2 + 1)`, which is overwritten.
+        """Return the field of a susceptibility given by its half spectrum, in the spectrum's memory, which is lost.
 
-        It takes one volume less than a call, where the susceptibility itself can be given up before.
+        `transform_over` takes the field back; so it costs one volume less than a call.
         """
-        spectrum *= self.kernel
-        torch.fft.ifftn(spectrum, dim=AXES[:2], out=spectrum)
-        return torch.fft.irfft(spectrum, n=self.shape[2], dim=AXES[2])
+        return inverse_transform(scale_spectrum(spectrum, self.kernel), self.shape)

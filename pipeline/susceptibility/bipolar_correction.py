@@ -293,6 +293,7 @@ LINEAR = Method(
     inputs=("phase", "magnitude"),
     optional_inputs=("mask",),
     outputs=("phase",),
+    memory_volumes=8.5,
 )
 
 NONE = Method(
@@ -302,4 +303,5 @@ NONE = Method(
     settings=NoSettings,
     inputs=("phase",),
     outputs=("phase",),
+    memory_volumes=0.5,
 )

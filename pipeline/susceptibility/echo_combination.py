@@ -188,6 +188,7 @@ WEIGHTED_LINEAR_FIT = Method(
     settings=WeightedLinearFitSettings,
     inputs=("unwrapped_phase", "magnitude", "mask"),
     outputs=("total_field", "field_noise"),
+    memory_volumes=8.0,
 )
 
 WEIGHTED_AVERAGE = Method(
@@ -197,4 +198,5 @@ WEIGHTED_AVERAGE = Method(
     settings=NoSettings,
     inputs=("unwrapped_phase", "magnitude", "mask"),
     outputs=("total_field", "field_noise"),
+    memory_volumes=6.5,
 )

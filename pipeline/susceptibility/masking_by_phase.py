@@ -199,7 +199,7 @@ PHASE_ONLY = Method(
     settings=PhaseOnlySettings,
     inputs=("magnitude", "phase"),
     outputs=("mask", "quality"),
-    memory_volumes=6.0,
+    memory_volumes=4.5,
 )
 TWO_PASS = Method(
     name="two_pass",
@@ -208,5 +208,5 @@ TWO_PASS = Method(
     settings=TwoPassSettings,
     inputs=("magnitude", "phase"),
     outputs=("mask", "quality", "reliable_mask"),
-    memory_volumes=9.0,
+    memory_volumes=8.5,
 )

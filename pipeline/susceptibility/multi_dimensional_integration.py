@@ -181,4 +181,5 @@ MDI = Method(
     settings=NoSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("total_field", "field_noise"),
+    memory_volumes=11.0,
 )

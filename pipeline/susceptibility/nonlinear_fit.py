@@ -227,4 +227,5 @@ NONLINEAR_FIT = Method(
     settings=NonlinearFitSettings,
     inputs=("unwrapped_phase", "magnitude", "mask"),
     outputs=("total_field", "field_noise"),
+    memory_volumes=8.0,
 )

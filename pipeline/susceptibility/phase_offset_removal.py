@@ -294,6 +294,7 @@ MCPC_3D_S = Method(
     inputs=("phase", "magnitude"),
     optional_inputs=("mask",),
     outputs=("phase",),
+    memory_volumes=6.0,
 )
 
 ASPIRE = Method(
@@ -304,6 +305,7 @@ ASPIRE = Method(
     inputs=("phase", "magnitude"),
     optional_inputs=("mask",),
     outputs=("phase",),
+    memory_volumes=6.0,
 )
 
 NONE = Method(
@@ -313,4 +315,5 @@ NONE = Method(
     settings=NoSettings,
     inputs=("phase",),
     outputs=("phase",),
+    memory_volumes=0.5,
 )

@@ -93,7 +93,7 @@ WHOLE_BRAIN = Method(
     settings=NoSettings,
     inputs=("susceptibility", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=3.0,
+    memory_volumes=2.5,
 )
 CSF = Method(
     name="csf",
@@ -103,7 +103,7 @@ CSF = Method(
     inputs=("susceptibility", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("region", "r2star", "magnitude"),
-    memory_volumes=12.0,
+    memory_volumes=2.5,
 )
 REGION = Method(
     name="region",
@@ -112,7 +112,7 @@ REGION = Method(
     settings=NoSettings,
     inputs=("susceptibility", "mask", "region"),
     outputs=("susceptibility",),
-    memory_volumes=3.0,
+    memory_volumes=2.5,
 )
 NONE = Method(
     name="none",
@@ -121,4 +121,5 @@ NONE = Method(
     settings=NoSettings,
     inputs=("susceptibility",),
     outputs=("susceptibility",),
+    memory_volumes=0.5,
 )

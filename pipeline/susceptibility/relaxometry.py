@@ -155,5 +155,5 @@ LOG_LINEAR = Method(
     settings=LogLinearSettings,
     inputs=("magnitude", "mask"),
     outputs=("r2star", "t2star"),
-    memory_volumes=6.5,
+    memory_volumes=4.5,
 )

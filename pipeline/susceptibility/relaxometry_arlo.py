@@ -91,5 +91,5 @@ ARLO = Method(
     settings=RateLimits,
     inputs=("magnitude", "mask"),
     outputs=("r2star", "t2star"),
-    memory_volumes=12.0,
+    memory_volumes=4.0,
 )

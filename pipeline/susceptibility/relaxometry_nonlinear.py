@@ -156,5 +156,5 @@ NONLINEAR_DECAY = Method(
     settings=NonlinearDecaySettings,
     inputs=("magnitude", "mask"),
     outputs=("r2star", "t2star"),
-    memory_volumes=9.5,
+    memory_volumes=6.5,
 )

@@ -294,7 +294,7 @@ SWI = Method(
     inputs=("phase", "magnitude", "mask"),
     outputs=_OUTPUTS,
     optional_inputs=("unwrapped_phase",),
-    memory_volumes=9.0,
+    memory_volumes=5.5,
 )
 
 SMWI = Method(
@@ -304,7 +304,7 @@ SMWI = Method(
     settings=SmwiSettings,
     inputs=("magnitude", "mask", "susceptibility"),
     outputs=_OUTPUTS,
-    memory_volumes=5.5,
+    memory_volumes=3.5,
 )
 
 TRUE_SWI = Method(
@@ -314,5 +314,5 @@ TRUE_SWI = Method(
     settings=TrueSwiSettings,
     inputs=("magnitude", "mask", "susceptibility"),
     outputs=_OUTPUTS,
-    memory_volumes=5.5,
+    memory_volumes=3.5,
 )

@@ -23,6 +23,8 @@ ITERATED = [
     if {"iterations", "rounds"} & {item.name for item in dataclasses.fields(case.values[0].settings)}
 ]
 # Where a path through the voxels decides, or a threshold, a rounding error may decide otherwise in single voxels.
+LARGE = {"best_path": 21.5, "chi_separation": 16}
+"""Methods that may take more than twelve volumes: scikit-image's own arrays, and two maps with their splits."""
 BY_THRESHOLD = {"masking", "phase_unwrapping", "coil_combination", "weighting"}
 
 
@@ -71,7 +73,8 @@ def test_exchanging_axes_and_b0_exchanges_the_result(method: Method, request: py
     scan = small_scan(torch.float64)
     artefacts, context = permuted_scan(scan)
     plain, turned = scan.run(method), method.apply(artefacts, context, quick(method))
-    for name, values in plain.items():
+    # A projection through slices is another one when the slices lie elsewhere.
+    for name, values in ((name, values) for name, values in plain.items() if name != "minimum_intensity_projection"):
         expected, found = permuted(values), turned[name]
         if values.dtype == torch.bool:
             assert float((expected != found).double().mean()) < 5e-3, name
@@ -169,7 +172,7 @@ def test_an_iteration_tells_how_far_it_is_and_can_be_cancelled(method: Method) -
 @each_method
 def test_it_names_its_source_and_explains_every_parameter(method: Method) -> None:
     assert method.name == "none" or re.search(r"\b(19|20)\d\d\b|doi:", method.citation), method.citation
-    assert 0 < method.memory_volumes <= 12
+    assert 0 < method.memory_volumes <= LARGE.get(method.name, 12)
     for item in dataclasses.fields(method.settings):
         assert item.metadata["unit"], item.name
         assert len(item.metadata["help"]) > 8, item.name

@@ -168,4 +168,5 @@ ADAPTIVE = Method(
     settings=AdaptiveSettings,
     inputs=("coil_phase", "coil_magnitude"),
     outputs=("phase", "magnitude"),
+    memory_volumes=3.0,
 )

@@ -123,4 +123,5 @@ MDI = Method(
     settings=NoSettings,
     inputs=("coil_phase", "coil_magnitude"),
     outputs=("phase", "magnitude"),
+    memory_volumes=3.0,
 )

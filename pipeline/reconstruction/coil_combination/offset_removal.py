@@ -209,6 +209,7 @@ MCPC_3D_S = Method(
     settings=CoilOffsetSettings,
     inputs=("coil_phase", "coil_magnitude"),
     outputs=("phase", "magnitude"),
+    memory_volumes=3.5,
 )
 
 ASPIRE = Method(
@@ -218,4 +219,5 @@ ASPIRE = Method(
     settings=CoilOffsetSettings,
     inputs=("coil_phase", "coil_magnitude"),
     outputs=("phase", "magnitude"),
+    memory_volumes=3.0,
 )

@@ -140,4 +140,5 @@ VIRTUAL_REFERENCE = Method(
     settings=VirtualReferenceSettings,
     inputs=("coil_phase", "coil_magnitude"),
     outputs=("phase", "magnitude"),
+    memory_volumes=3.0,
 )

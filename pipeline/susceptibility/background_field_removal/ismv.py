@@ -99,5 +99,5 @@ ISMV = Method(
     settings=IsmvSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=7.0,
+    memory_volumes=5.0,
 )

@@ -139,5 +139,5 @@ LBV = Method(
     settings=LbvSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=8.5,
+    memory_volumes=7.0,
 )

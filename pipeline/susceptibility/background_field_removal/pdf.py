@@ -149,5 +149,5 @@ PDF = Method(
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
     optional_inputs=("field_noise",),
-    memory_volumes=8.5,
+    memory_volumes=8.0,
 )

@@ -176,7 +176,7 @@ RESHARP = Method(
     settings=ResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=9.0,
+    memory_volumes=6.5,
 )
 V_RESHARP = Method(
     name="v_resharp",
@@ -185,5 +185,5 @@ V_RESHARP = Method(
     settings=VResharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=10.0,
+    memory_volumes=8.5,
 )

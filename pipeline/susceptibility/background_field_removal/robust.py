@@ -100,4 +100,5 @@ ROBUST = Method(
     settings=RobustRemovalSettings,
     inputs=("total_field", "mask", "magnitude", "field_noise"),
     outputs=("local_field", "mask"),
+    memory_volumes=11.5,
 )

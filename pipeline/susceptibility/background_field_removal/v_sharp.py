@@ -191,7 +191,7 @@ SHARP = Method(
     settings=SharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=6.5,
+    memory_volumes=5.0,
 )
 V_SHARP = Method(
     name="v_sharp",
@@ -200,5 +200,5 @@ V_SHARP = Method(
     settings=VSharpSettings,
     inputs=("total_field", "mask"),
     outputs=("local_field", "mask"),
-    memory_volumes=7.5,
+    memory_volumes=6.5,
 )

@@ -163,5 +163,5 @@ COSMOS = Method(
     settings=CosmosSettings,
     inputs=("local_fields", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=11.0,
+    memory_volumes=10.0,
 )

@@ -185,5 +185,5 @@ FANSI_TV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=9.5,
+    memory_volumes=8.5,
 )

@@ -119,5 +119,5 @@ FANSI_TGV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=11.5,
+    memory_volumes=10.5,
 )

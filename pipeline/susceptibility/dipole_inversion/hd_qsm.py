@@ -254,5 +254,5 @@ HD_QSM = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
-    memory_volumes=12.0,
+    memory_volumes=11.0,
 )

@@ -221,5 +221,5 @@ ILSQR = Method(
     settings=IlsqrSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=11.5,
+    memory_volumes=10.5,
 )

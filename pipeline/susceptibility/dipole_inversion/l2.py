@@ -96,5 +96,5 @@ L2 = Method(
     settings=L2Settings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=6.5,
+    memory_volumes=6.0,
 )

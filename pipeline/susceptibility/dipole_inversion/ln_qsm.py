@@ -323,5 +323,5 @@ LN_QSM = Method(
     settings=LnQsmSettings,
     inputs=("total_field", "mask", "field_noise"),
     outputs=("susceptibility", "local_field", "explained_field"),
-    memory_volumes=11.0,
+    memory_volumes=8.5,
 )

@@ -297,7 +297,7 @@ MEDI = Method(
     settings=MediSettings,
     inputs=("local_field", "mask", "magnitude", "field_noise"),
     outputs=("susceptibility",),
-    memory_volumes=11.0,
+    memory_volumes=10.0,
 )
 MEDI_0 = Method(
     name="medi_0",
@@ -307,5 +307,5 @@ MEDI_0 = Method(
     inputs=("local_field", "mask", "magnitude", "field_noise"),
     outputs=("susceptibility",),
     optional_inputs=("region", "r2star"),
-    memory_volumes=11.5,
+    memory_volumes=10.5,
 )

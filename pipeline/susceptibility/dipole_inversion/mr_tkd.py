@@ -104,5 +104,5 @@ MR_TKD = Method(
     settings=MrTkdSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=8.0,
+    memory_volumes=6.5,
 )

@@ -176,5 +176,5 @@ NDI = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
-    memory_volumes=9.5,
+    memory_volumes=8.0,
 )

@@ -127,5 +127,5 @@ RTS = Method(
     settings=RtsSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=8.5,
+    memory_volumes=7.5,
 )

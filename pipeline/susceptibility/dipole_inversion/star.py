@@ -111,5 +111,5 @@ STAR = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
-    memory_volumes=11.5,
+    memory_volumes=11.0,
 )

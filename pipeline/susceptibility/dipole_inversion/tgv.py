@@ -207,5 +207,5 @@ TGV = Method(
     settings=TgvSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("susceptibility", "local_field"),
-    memory_volumes=11.5,
+    memory_volumes=9.0,
 )

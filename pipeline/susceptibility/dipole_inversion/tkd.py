@@ -87,5 +87,5 @@ TKD = Method(
     settings=TkdSettings,
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
-    memory_volumes=4.0,
+    memory_volumes=3.5,
 )

@@ -179,4 +179,5 @@ ROBUST = Method(
     settings=RobustSettings,
     inputs=("total_field", "mask", "magnitude", "field_noise"),
     outputs=("susceptibility", "local_field", "explained_field"),
+    memory_volumes=9.0,
 )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.errors import NotConverged
 from pipeline.method import OnIteration
+from pipeline.operators.fourier import transform_over
 from pipeline.operators.gradient import forward_difference
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
 from pipeline.susceptibility.dipole_inversion.total_field_grids import Problem, refined, steepness
@@ -53,10 +54,8 @@ class _Quadratic:
         weighted = field[self.problem.window] * self.precision
         field.zero_()
         field[self.problem.window] = weighted
-        spectrum = torch.fft.rfftn(field)
-        # Freed before the transform back asks for as much again.
-        del field, weighted
-        return self.add_penalty(self.problem.dipole.from_spectrum(spectrum), source)
+        del weighted
+        return self.add_penalty(self.problem.dipole.from_spectrum(transform_over(field)), source)
 
     def adjoint(self, field: Tensor) -> Tensor:
         """Return the sources D W² f of a field on the window."""

@@ -157,5 +157,5 @@ TOTAL_VARIATION = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("field_noise",),
-    memory_volumes=9.5,
+    memory_volumes=8.5,
 )

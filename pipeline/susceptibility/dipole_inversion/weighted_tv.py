@@ -124,5 +124,5 @@ WEIGHTED_TV = Method(
     inputs=("local_field", "mask"),
     outputs=("susceptibility",),
     optional_inputs=("magnitude", "field_noise"),
-    memory_volumes=11.0,
+    memory_volumes=10.5,
 )

@@ -64,5 +64,5 @@ BEST_PATH = Method(
     settings=NoSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
-    memory_volumes=25.5,
+    memory_volumes=21.5,
 )

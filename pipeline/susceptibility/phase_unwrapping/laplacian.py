@@ -156,5 +156,5 @@ LAPLACIAN = Method(
     settings=LaplacianSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
-    memory_volumes=13.0,
+    memory_volumes=8.5,
 )

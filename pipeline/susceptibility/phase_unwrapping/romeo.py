@@ -174,5 +174,5 @@ ROMEO = Method(
     settings=RomeoSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
-    memory_volumes=11.0,
+    memory_volumes=8.0,
 )

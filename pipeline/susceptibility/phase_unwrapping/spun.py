@@ -167,5 +167,5 @@ SPUN = Method(
     settings=SpunSettings,
     inputs=("phase", "magnitude", "mask"),
     outputs=("unwrapped_phase",),
-    memory_volumes=16.0,
+    memory_volumes=11.5,
 )

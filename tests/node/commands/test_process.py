@@ -13,7 +13,7 @@ from node.cli import main
 from node.nifti import sha256_of, write_volume
 from tests.node import scans
 
-MAPS = {"susceptibility", "total_field", "local_field", "field_noise", "r2star", "mask"}
+MAPS = {"susceptibility", "total_field", "local_field", "field_noise", "r2star", "t2star", "mask"}
 
 
 def run(*words: str) -> int:
