@@ -14,6 +14,7 @@ import torch
 from matplotlib.image import imsave
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from node.commands.bench_progress import without_nan
 from node.commands.console import err, out, print_json
 from node.commands.failures import INTERRUPTED
 from node.commands.train_figure import draw_curves
@@ -203,7 +204,7 @@ def _report(outcome: Outcome, exported: Exported | None, options: Options) -> No
                 "steps": state.step,
                 "hours": round(state.seconds / 3600, 4),
                 "best_step": state.best_step,
-                "validations": state.history,
+                "validations": without_nan(state.history),
                 "checkpoint": path,
                 "curves": options.folder / CURVES,
                 **({} if exported is None else _exported_document(exported)),

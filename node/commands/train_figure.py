@@ -35,7 +35,7 @@ def draw_curves(network: str, history: Sequence[Mapping[str, float]], path: Path
     above.set(ylabel="held-out NRMSE [%]", title=f"Training of {network}")
     above.legend(fontsize=8)
     below.plot(steps, [row["loss"] for row in history], marker="o", markersize=3, color="tab:orange")
-    below.set(xlabel="step", ylabel="mean loss")
+    below.set(xlabel="step", ylabel="loss, running mean")
     beside = below.twinx()
     beside.plot(steps, [row["rate"] for row in history], color="tab:gray", linewidth=1)
     beside.set(ylabel="learning rate (grey)")

@@ -1,5 +1,6 @@
 """Checkpoints of a training: one file, replaced as a whole, that holds all that the next step depends on."""
 
+import math
 import os
 import pickle
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Checkpoint:
         The mean weights with the lowest validation error so far, and `best_step` at which they were; empty at first.
     history
         One row of plain numbers per validation, oldest first.
+    loss
+        Running mean of the loss; not a number before the first step.
     facts
         What the card says of it: device, code revision, start of the training.
     """
@@ -48,6 +51,7 @@ class Checkpoint:
     best: State = field(default_factory=dict)
     best_step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    loss: float = math.nan
     facts: dict[str, Any] = field(default_factory=dict)
 
 

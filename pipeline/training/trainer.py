@@ -35,6 +35,7 @@ _LEAST_START_ERROR = 0.05
 _TINY_PPM = 1e-9
 _LARGEST_GRADIENT = 1.0
 _LONGEST_MEMORY = 0.999
+_LOSSES_REMEMBERED = 50
 _RMSPROP_MEMORY = 0.9
 
 
@@ -242,7 +243,7 @@ class Training:
             began = time.monotonic()
             loss = self._step(stream)
             if self.state.step % self.settings.validate_every == 0:
-                self._validate(loss)
+                self._validate()
                 listener.on_validation(self.state.history)
             self.state.seconds += time.monotonic() - began
             listener.on_step(self.state.step, self.progress, loss)
@@ -251,7 +252,7 @@ class Training:
                 self.save()
         last = self.state.history[-1]["step"] if self.state.history else -1
         if reason != "interrupted" and last != self.state.step:
-            self._validate(self.state.history[-1]["loss"] if self.state.history else math.nan)
+            self._validate()
             listener.on_validation(self.state.history)
         self.save()
         return Outcome(self.state, reason)
@@ -302,6 +303,8 @@ class Training:
             )
         self.optimiser.step()
         self.state.step = step + 1
+        mean = self.state.loss
+        self.state.loss = value if math.isnan(mean) else mean + (value - mean) / _LOSSES_REMEMBERED
         follow(self.average, self.network, self.state.step)
         return value
 
@@ -319,13 +322,13 @@ class Training:
         maps = [self.spec.finish(output, context) for output, context in zip(outputs, contexts, strict=True)]
         return LOSSES[self.plan.loss](torch.stack(maps), wanted_of(examples))
 
-    def _validate(self, loss: float) -> None:
+    def _validate(self) -> None:
         maps = network_maps(self.spec, self.average, self._held_out, self._autocast)
         found = scores(maps, self._held_out)
         row = {
             "step": float(self.state.step),
             "hours": self.state.seconds / 3600,
-            "loss": loss,
+            "loss": self.state.loss,
             "rate": self._rate(),
             "nrmse": found.mean_nrmse,
             "typical_nrmse": found.typical_nrmse,

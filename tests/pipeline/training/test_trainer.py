@@ -61,7 +61,8 @@ def refuse_other_bits(settings: TrainingSettings, tmp_path: Path) -> None:
         assert equal(whole.checkpoint.model, end.model)
         assert equal(whole.checkpoint.average, end.average)
         assert equal(whole.checkpoint.best, end.best)
-        assert [row["nrmse"] for row in whole.checkpoint.history] == [row["nrmse"] for row in end.history]
+        for key in ("nrmse", "loss", "rate"):
+            assert [row[key] for row in whole.checkpoint.history] == [row[key] for row in end.history]
 
 
 def test_a_training_lowers_its_loss_on_a_sample_that_it_sees_again(tmp_path: Path, monkeypatch) -> None:
