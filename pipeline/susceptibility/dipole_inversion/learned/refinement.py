@@ -88,7 +88,7 @@ def df_qsm(
     NotConverged
         The residual rises: the step is too long.
 
-    Source: Paluru 2025 (DF-QSM), equation 7; stop at the noise: ours, after Morozov 1966.
+    Source: Paluru 2025 (DF-QSM), equation 12; stop at the noise: ours, after Morozov 1966.
     """
     by_noise = settings.rule == "noise"
     term = DataTerm.of(
@@ -175,7 +175,7 @@ def dll2(
     NotConverged
         The field or the start map holds extreme values.
 
-    Source: DLL2 as compared in Paluru 2025 (DF-QSM), section 2.4.
+    Source: DLL2 as stated in Paluru 2025 (DF-QSM), equation 13.
     """
     term = DataTerm.of(local_field, mask, grid, field_noise, margin=settings.margin, is_weighted=settings.is_weighted)
     current = term.framed(start)

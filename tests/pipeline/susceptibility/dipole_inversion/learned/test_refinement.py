@@ -18,13 +18,13 @@ from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSet
 from pipeline.susceptibility.dipole_inversion.tkd import TKD
 from tests.pipeline.susceptibility.dipole_inversion.heads import NOISE_PPM, SmallHead, small_head
 
-OURS = DfQsmSettings(iterations=200, tolerance=0.0, margin=8)
+OURS = DfQsmSettings(iterations=200, tolerance=0.0, margin=4)
 Refinement = Callable[..., Tensor]
 
 
 @functools.cache
 def head() -> SmallHead:
-    return small_head((36, 40, 38))
+    return small_head((22, 24, 26), (1.5, 1.5, 1.5))
 
 
 def measured(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
@@ -35,9 +35,9 @@ def measured(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
 def misfit(susceptibility: Tensor) -> float:
     """Return the misfit over the noise, computed apart from the code under test, on a wide grid of its own."""
     field, noise = measured()
-    grid = replace(head().grid, shape=(64, 72, 64))
+    grid = replace(head().grid, shape=(54, 56, 58))
     padded = torch.zeros(grid.shape, dtype=torch.float64)
-    inner = tuple(slice(12, 12 + size) for size in head().grid.shape)
+    inner = tuple(slice(16, 16 + size) for size in head().grid.shape)
     padded[inner] = susceptibility.double()
     left = ((Dipole.on(grid, padded)(padded)[inner] - field) / noise)[head().mask]
     return float((left - left.mean()).square().mean().sqrt())
@@ -69,7 +69,7 @@ def test_steps_lower_the_misfit_of_every_start_and_end_at_the_noise(kind: str) -
     refined = df_qsm(start, field, head().mask, head().grid, OURS, noise)
     assert before > 1.3
     assert misfit(refined) == pytest.approx(1.0, abs=0.05)
-    term = DataTerm.of(field, head().mask, head().grid, noise, margin=8)
+    term = DataTerm.of(field, head().mask, head().grid, noise, margin=4)
     assert 1 - 1e-9 <= term.ratio(term.residual(term.framed(refined))) < 1 + 1e-9
     assert not refined[~head().mask].any()
 
@@ -130,7 +130,7 @@ def rest(dtype: torch.dtype) -> tuple[Tensor, Tensor, Grid, DfQsmSettings, Tenso
 @pytest.mark.parametrize("refine", [df_qsm, dll2])
 def test_progress_is_told_and_can_cancel(refine: Refinement) -> None:
     field, noise = measured()
-    settings = OURS if refine is df_qsm else Dll2Settings(is_weighted=True)
+    settings = OURS if refine is df_qsm else Dll2Settings(is_weighted=True, margin=4)
     told: list[float] = []
     refine(start_map("half"), field, head().mask, head().grid, settings, noise, told.append)
     assert told == sorted(told)
@@ -162,9 +162,9 @@ def test_the_closed_form_solves_its_normal_equations() -> None:
 def test_the_weighed_form_solves_its_normal_equations() -> None:
     field, noise = measured()
     noise = noise * torch.linspace(0.5, 3.0, noise.numel(), dtype=noise.dtype).reshape(noise.shape)
-    settings = Dll2Settings(is_weighted=True, iterations=300, tolerance=1e-6, margin=8)
+    settings = Dll2Settings(is_weighted=True, iterations=300, tolerance=1e-6, margin=4)
     refined = dll2(start_map("half"), field, head().mask, head().grid, settings, noise)
-    term = DataTerm.of(field, head().mask, head().grid, noise, margin=8)
+    term = DataTerm.of(field, head().mask, head().grid, noise, margin=4)
     found, start = term.framed(refined), term.framed(start_map("half"))
     slope = term.slope(term.residual(found)) + settings.regularisation * (found - start)
     assert float(slope.norm()) < 2e-6 * float(term.slope(term.residual(start)).norm())
@@ -175,7 +175,8 @@ def test_dll2_lies_between_the_start_and_the_field(is_weighted: bool) -> None:
     field, noise = measured()
     start = start_map("half")
     loose, held = (
-        dll2(start, field, head().mask, head().grid, Dll2Settings(value, is_weighted), noise) for value in (0.01, 100.0)
+        dll2(start, field, head().mask, head().grid, Dll2Settings(value, is_weighted, margin=4), noise)
+        for value in (0.01, 100.0)
     )
     assert misfit(loose) < 0.5 * misfit(start)
     assert float((held - start).norm()) < 0.01 * float((loose - start).norm())
