@@ -74,8 +74,8 @@ def checked_inputs(
         _refuse_wrong_shape(name, values, grid, len(echo_times_s))
     mask = artefacts.get("mask")
     if mask is not None:
-        mask = checked["mask"] = _finite("mask", mask, None).bool()
-        count = int(mask.sum())
+        mask = checked["mask"] = (mask if mask.dtype == torch.bool else _finite("mask", mask, None)).bool()
+        count = int(mask.count_nonzero())
         if count < LEAST_MASK_VOXELS:
             raise UnusableInput(
                 f"The mask holds {count} voxels; no map can be made in it. Check the magnitude images or give a mask."

@@ -10,6 +10,7 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.operators.dipole import AXES, dipole_kernel
+from pipeline.operators.fourier import scale_spectrum
 from pipeline.operators.gradient import laplacian_spectrum
 from pipeline.operators.padding import frame_around
 
@@ -73,7 +74,7 @@ def smooth_division(
     for number in range(settings.rounds):
         spectrum = torch.fft.rfftn(field, dim=AXES)
         is_last = number + 1 == settings.rounds
-        spectrum.mul_(inverse if is_last else kernel)
+        scale_spectrum(spectrum, inverse if is_last else kernel)
         field = torch.fft.irfftn(spectrum, s=frame.grid.shape, dim=AXES)
         if not is_last:
             field = torch.where(known, measured, field)

@@ -10,6 +10,7 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import Method, StepContext, setting
 from pipeline.operators.dipole import AXES, dipole_kernel
+from pipeline.operators.fourier import scale_spectrum
 from pipeline.operators.padding import frame_around
 
 
@@ -61,7 +62,7 @@ def truncated_division(local_field: Tensor, mask: Tensor, grid: Grid, settings: 
     if settings.correct_underestimation:
         inverse /= _mean_over_full_spectrum(kernel.mul_(inverse), frame.grid.shape[2])
     spectrum = torch.fft.rfftn(frame.embed(torch.where(mask, local_field, 0.0)), dim=AXES)
-    spectrum.mul_(inverse)
+    scale_spectrum(spectrum, inverse)
     return frame.restore(torch.fft.irfftn(spectrum, s=frame.grid.shape, dim=AXES)).mul_(mask)
 
 
