@@ -51,10 +51,10 @@ class _Quadratic:
     def __call__(self, source: Tensor) -> Tensor:
         """Apply D W² D + ∇ᵀ λ ∇ and the ridge."""
         field = self.problem.dipole(source)
-        weighted = field[self.problem.window] * self.precision
-        field.zero_()
-        field[self.problem.window] = weighted
-        del weighted
+        field[self.problem.window].mul_(self.precision)
+        for axis, kept in enumerate(self.problem.window):
+            field.narrow(axis, 0, kept.start).zero_()
+            field.narrow(axis, kept.stop, field.shape[axis] - kept.stop).zero_()
         return self.add_penalty(self.problem.dipole.from_spectrum(transform_over(field)), source)
 
     def adjoint(self, field: Tensor) -> Tensor:
