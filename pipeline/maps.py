@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from pipeline.method import LEARNED_MAP_USED
+
 COMPANIONS = ("t2star", "paramagnetic", "diamagnetic", "weighted_image", "minimum_intensity_projection")
 """What a recipe may make beside the maps: T2* [s], separated sources [ppm], weighted images [arbitrary]."""
 
@@ -30,7 +32,16 @@ class Maps:
 
 @dataclass(frozen=True)
 class Quality:
-    """Figures about one run: name → value; the name ends in the unit. `warnings` are sentences for the report."""
+    """Figures about one run: name → value; the name ends in the unit.
+
+    `warnings` are sentences for the report; `remarks` are sentences that say which checks the maps passed.
+    """
 
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def susceptibility_source(self) -> str:
+        """Return "learned" where a network made the susceptibility, else "classical"."""
+        return "learned" if self.figures.get(LEARNED_MAP_USED, 0.0) > 0 else "classical"

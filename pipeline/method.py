@@ -20,10 +20,30 @@ _KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: 
 OnIteration = Callable[[float], None]
 """Called with the fraction done (0 to 1) of a long iteration; may raise to cancel the job."""
 
+LEARNED_MAP_USED = "learned_map_used"
+"""The figure by which a learned method tells whose map it gave: 1 the network's, 0 the classical one in its place."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a method found out about its own result: a sentence for the report, and the figures behind it.
+
+    A warning is something that a reader must know before using the map; any other finding says that a check was passed.
+    """
+
+    name: str
+    sentence: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+    is_warning: bool = True
+
+
+OnFinding = Callable[[Finding], None]
+"""Called with what a method found out about its own result."""
+
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a method may know beside its arrays: the grid, the echo times [s], the field strength [T], a listener.
+    """What a method may know beside its arrays: the grid, the echo times [s], the field strength [T], listeners.
 
     `b0_directions` holds the unit vector of B0 along `(z, y, x)` for each of several head orientations on one grid.
     """
@@ -33,6 +53,7 @@ class StepContext:
     b0_tesla: float | None = None
     on_iteration: OnIteration | None = None
     b0_directions: tuple[tuple[float, float, float], ...] = ()
+    on_finding: OnFinding | None = None
 
 
 @dataclass(frozen=True)

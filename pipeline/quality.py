@@ -1,13 +1,14 @@
 """Figures that tell whether a map can be trusted, computed from the artefacts of a run; the same for the same input."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from pipeline.grid import Grid
 from pipeline.maps import Maps, Quality
+from pipeline.method import Finding
 from pipeline.operators.dipole import Dipole
 from pipeline.operators.padding import frame_around
 from pipeline.units import radians_per_ppm
@@ -18,7 +19,12 @@ _NOISY_FIELD_PPB = 15.0
 
 
 def assess(
-    maps: Maps, artefacts: Mapping[str, Tensor], grid: Grid, echo_times_s: tuple[float, ...], b0_tesla: float
+    maps: Maps,
+    artefacts: Mapping[str, Tensor],
+    grid: Grid,
+    echo_times_s: tuple[float, ...],
+    b0_tesla: float,
+    findings: Sequence[Finding] = (),
 ) -> Quality:
     """Describe a finished run by numbers, and warn in sentences where a number is unusual.
 
@@ -34,6 +40,8 @@ def assess(
         Echo times [s].
     b0_tesla
         Field strength [T].
+    findings
+        What the methods said about their results; their figures and sentences follow those of the run.
     """
     mask = maps.mask
     inside = maps.susceptibility[mask].double()
@@ -52,7 +60,13 @@ def assess(
         )
     if maps.r2star is not None:
         figures["r2star_median_per_s"] = float(maps.r2star[mask].median())
-    return Quality({name: round(value, 6) for name, value in figures.items()}, _warnings(figures))
+    for finding in findings:
+        figures.update(finding.figures)
+    return Quality(
+        {name: round(value, 6) for name, value in figures.items()},
+        _warnings(figures) + tuple(finding.sentence for finding in findings if finding.is_warning),
+        tuple(finding.sentence for finding in findings if not finding.is_warning),
+    )
 
 
 def _data_consistency(maps: Maps, artefacts: Mapping[str, Tensor], grid: Grid) -> float:

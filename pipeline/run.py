@@ -11,7 +11,7 @@ from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
 from pipeline.grid import Grid
 from pipeline.input_check import all_finite
 from pipeline.maps import COMPANIONS, Maps, Quality
-from pipeline.method import OnIteration, StepContext
+from pipeline.method import Finding, OnFinding, OnIteration, StepContext
 from pipeline.operators.dipole import Dipole
 from pipeline.operators.padding import frame_around
 from pipeline.quality import assess
@@ -51,9 +51,10 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
             "this series has one. Use the recipe 'single_echo'."
         )
     try:
-        artefacts = _run_steps(acquisition, recipe, on_progress or _ignore)
+        findings: list[Finding] = []
+        artefacts = _run_steps(acquisition, recipe, on_progress or _ignore, findings.append)
         maps = _collect(artefacts, recipe, acquisition.grid)
-        quality = assess(maps, artefacts, acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla)
+        quality = assess(maps, artefacts, acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla, findings)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory("The device has too little free memory for this series; try again later.") from error
     except RuntimeError as error:
@@ -94,8 +95,10 @@ def _ignore(step: str, fraction: float) -> None:
     """Stand in where nobody listens to the progress."""
 
 
-def _run_steps(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress) -> dict[str, Tensor]:
-    context = StepContext(acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla)
+def _run_steps(
+    acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress, on_finding: OnFinding
+) -> dict[str, Tensor]:
+    context = StepContext(acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla, on_finding=on_finding)
     artefacts = {"magnitude": acquisition.magnitude.float(), "phase": acquisition.phase.float()}
     if acquisition.mask is not None:
         artefacts["mask"] = acquisition.mask.bool()

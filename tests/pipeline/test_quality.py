@@ -6,6 +6,7 @@ import torch
 
 from pipeline.grid import Grid
 from pipeline.maps import Maps, Quality
+from pipeline.method import LEARNED_MAP_USED, Finding
 from pipeline.quality import assess
 from pipeline.units import radians_per_ppm
 
@@ -71,3 +72,21 @@ def test_a_noisy_field_is_pointed_out() -> None:
 def test_without_r2star_there_is_no_figure_of_it() -> None:
     assert "r2star_median_per_s" not in judged(maps_of(r2star=None)).figures
     assert judged(maps_of()).figures["r2star_median_per_s"] == 20.0
+
+
+def test_what_a_method_found_stands_among_the_figures_and_sentences() -> None:
+    maps = maps_of()
+    findings = (
+        Finding("envelope", "The voxels are larger than any that the network was trained on.", {LEARNED_MAP_USED: 0.0}),
+        Finding("noise", "The map explains the field as well as the noise allows.", {"ratio": 0.91}, is_warning=False),
+    )
+    quality = assess(maps, {"unwrapped_phase": unwrapped(maps)}, GRID, TIMES, 3.0, findings)
+    assert quality.warnings == (findings[0].sentence,)
+    assert quality.remarks == (findings[1].sentence,)
+    assert quality.figures["ratio"] == 0.91
+    assert quality.susceptibility_source == "classical"
+
+
+def test_a_map_is_called_learned_only_where_its_method_said_so() -> None:
+    assert judged(maps_of()).susceptibility_source == "classical"
+    assert Quality({LEARNED_MAP_USED: 1.0}).susceptibility_source == "learned"
