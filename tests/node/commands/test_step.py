@@ -14,11 +14,18 @@ from torch import Tensor
 from node.cli import main
 from node.step_files import PER_ORIENTATION
 from pipeline.methods import STEPS
+from pipeline.networks.weights import is_trained
 from tests.pipeline.small_scan import B0_TESLA, DIRECTIONS, ECHO_TIMES_S, quick, small_scan
 
 AFFINE = np.array([[0.0, 0.0, 1.0, -20.0], [-1.0, 0.0, 0.0, 15.0], [0.0, -1.0, 0.0, 12.0], [0.0, 0.0, 0.0, 1.0]])
 """A sagittal acquisition: the third voxel axis runs from left to right, B0 runs against the second."""
-EVERY_METHOD = [(step, name) for step, methods in STEPS.items() for name in methods]
+EVERY_METHOD = [
+    (step, name)
+    for step, methods in STEPS.items()
+    for name, method in methods.items()
+    if not method.learned or is_trained(name)
+]
+UNTRAINED = [name for name, way in STEPS["dipole_inversion"].items() if way.learned and not is_trained(name)]
 Lodestone = Callable[..., tuple[int, str]]
 
 
@@ -82,6 +89,16 @@ def test_every_method_runs_alone_on_nifti_files(
     assert document["steps"][0]["method"] == name
     for artefact in STEPS[step][name].outputs[1:]:
         assert list(tmp_path.glob(f"made_*{artefact.replace('_', '')[:4]}*")), f"{artefact} is not beside the map"
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_a_network_that_nobody_trained_is_refused_with_the_command_that_trains_it(
+    name: str, files: dict[str, Path], lodestone: Lodestone, tmp_path: Path
+) -> None:
+    status, printed = lodestone("step", *words_of("dipole_inversion", name, files), "--out", tmp_path / "made.nii.gz")
+    assert status == 1
+    assert f"lodestone train {name} --export" in printed
+    assert not (tmp_path / "made.nii.gz").exists()
 
 
 def test_the_direction_of_b0_comes_from_the_affine(
