@@ -7,8 +7,26 @@ import torch
 
 from pipeline.method import LEARNED_MAP_USED
 
-COMPANIONS = ("t2star", "paramagnetic", "diamagnetic", "weighted_image", "minimum_intensity_projection")
-"""What a recipe may make beside the maps: T2* [s], separated sources [ppm], weighted images [arbitrary]."""
+CLASSICAL_SUSCEPTIBILITY, SUSCEPTIBILITY_SPREAD, CONE_PART = (
+    "classical_susceptibility",
+    "susceptibility_spread",
+    "cone_part",
+)
+COMPANIONS = (
+    "t2star",
+    "paramagnetic",
+    "diamagnetic",
+    "weighted_image",
+    "minimum_intensity_projection",
+    CLASSICAL_SUSCEPTIBILITY,
+    SUSCEPTIBILITY_SPREAD,
+    CONE_PART,
+)
+"""What a recipe may make beside the maps: T2* [s], separated sources [ppm], weighted images [arbitrary].
+
+Beside a learned map: the classical map that stands for it where a check fails, with the same reference; half the width
+of each voxel's 90 % interval; the part of the map at frequencies which the field hardly shows. All in ppm.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,12 +52,14 @@ class Maps:
 class Quality:
     """Figures about one run: name → value; the name ends in the unit.
 
-    `warnings` are sentences for the report; `remarks` are sentences that say which checks the maps passed.
+    `warnings` are sentences for the report; `remarks` are sentences that say which checks the maps passed. `weights`
+    holds the SHA-256 of the weights of every network that the recipe names.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    weights: dict[str, str] = field(default_factory=dict)
 
     @property
     def susceptibility_source(self) -> str:

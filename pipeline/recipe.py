@@ -56,6 +56,11 @@ class Recipe:
         """Say whether a method of this recipe cannot work on one echo."""
         return "phase_offset_removal" in self.steps and self.steps["phase_offset_removal"].method != "none"
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Return the networks whose trained weights this recipe needs."""
+        return tuple(self.method_of(step).name for step in self.steps if self.method_of(step).learned)
+
 
 def find_method(step: str, name: str) -> Method:
     """Return the method of that name for a step.

@@ -10,8 +10,9 @@ from pipeline.acquisition import Acquisition
 from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
 from pipeline.grid import Grid
 from pipeline.input_check import all_finite
-from pipeline.maps import COMPANIONS, Maps, Quality
-from pipeline.method import Finding, OnFinding, OnIteration, StepContext
+from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, COMPANIONS, Maps, Quality
+from pipeline.method import Finding, Method, OnFinding, OnIteration, StepContext
+from pipeline.networks.weights import verified_digest
 from pipeline.operators.dipole import Dipole
 from pipeline.operators.padding import frame_around
 from pipeline.quality import assess
@@ -41,10 +42,13 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
         Values are not finite or all zero, there are too few slices, or a given mask is on another grid.
     SingleEcho
         The recipe needs several echoes and one was given.
+    WeightsUnknown, WeightsMissing, WeightsAltered
+        A network of the recipe has no weights, or not those that are listed; nothing was computed yet.
     OutOfMemory
         The device has too little memory.
     """
     refuse_unusable(acquisition)
+    weights = {name: verified_digest(name) for name in recipe.networks}
     if recipe.needs_several_echoes and len(acquisition.echo_times_s) == 1:
         raise SingleEcho(
             f"Recipe '{recipe.name}' separates the phase offset from the field, which needs two echoes or more; "
@@ -62,7 +66,7 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
         if "DefaultCPUAllocator" not in str(error):
             raise
         raise OutOfMemory("This machine has too little free memory for this series; try again later.") from error
-    return maps, quality
+    return maps, replace(quality, weights=weights)
 
 
 def refuse_unusable(acquisition: Acquisition) -> None:
@@ -107,9 +111,20 @@ def _run_steps(
         if not (step == "masking" and acquisition.mask is not None):
             method = recipe.method_of(step)
             listening = replace(context, on_iteration=_listener(on_progress, step))
-            artefacts.update(method.apply(artefacts, listening, recipe.settings_of(step)))
+            made = method.apply(artefacts, listening, recipe.settings_of(step))
+            if step == "referencing" and CLASSICAL_SUSCEPTIBILITY in artefacts:
+                made[CLASSICAL_SUSCEPTIBILITY] = _twin_with_same_reference(method, artefacts, context, recipe)
+            artefacts.update(made)
         on_progress(step, 1.0)
     return artefacts
+
+
+def _twin_with_same_reference(
+    method: Method, artefacts: dict[str, Tensor], context: StepContext, recipe: Recipe
+) -> Tensor:
+    """Return the classical map with its zero found as that of the learned one, so that their values compare."""
+    twin = {**artefacts, "susceptibility": artefacts[CLASSICAL_SUSCEPTIBILITY]}
+    return method.apply(twin, context, recipe.settings_of("referencing"))["susceptibility"]
 
 
 def _listener(on_progress: OnProgress, step: str) -> OnIteration:

@@ -78,6 +78,22 @@ def weights_digest(name: str, folder: Path = FOLDER) -> str:
     return stored.sha256
 
 
+def verified_digest(name: str, folder: Path = FOLDER) -> str:
+    """Return the SHA-256 of a network's weights after reading their file, so that a run can refuse before any work.
+
+    Raises
+    ------
+    WeightsUnknown
+        There is no such network, or no weights are listed for it.
+    WeightsMissing
+        The listed file is gone.
+    WeightsAltered
+        The file has another digest.
+    """
+    _unaltered(name, folder)
+    return weights_digest(name, folder)
+
+
 def load_network(name: str, *, device: torch.device | str = "cpu", folder: Path = FOLDER) -> nn.Module:
     """Return a trained network in single precision, ready for inference.
 
@@ -101,18 +117,7 @@ def load_network(name: str, *, device: torch.device | str = "cpu", folder: Path 
     WeightsAltered
         The file has another digest, or holds other values than the network has.
     """
-    digest = weights_digest(name, folder)
-    path = folder / f"{name}.safetensors"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise WeightsMissing(f"The weights {path} are missing. {_how_to_restore(name, path)}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise WeightsAltered(
-            f"The weights {path} have SHA-256 {found[:12]}…, but {digest[:12]}… is listed: the file was altered and is "
-            f"not used. {_how_to_restore(name, path)}"
-        )
+    content = _unaltered(name, folder)
     # The first values are drawn and thrown away; torch's global generator stays as it was.
     with torch.random.fork_rng(devices=[]):
         network = NETWORKS[name].make()
@@ -120,6 +125,7 @@ def load_network(name: str, *, device: torch.device | str = "cpu", folder: Path 
         state = tensors_of(content)
         network.load_state_dict({key: _widened(value) for key, value in state.items()})
     except (SafetensorError, RuntimeError) as error:
+        path = folder / f"{name}.safetensors"
         raise WeightsAltered(
             f"The weights {path} do not fit the network {name} of this version. {_how_to_restore(name, path)}"
         ) from error
@@ -168,6 +174,23 @@ def store_weights(name: str, state: Mapping[str, Tensor], folder: Path = FOLDER)
     lines = [f'\n[{entry}]\nsha256 = "{digests[entry]}"\n' for entry in sorted(digests)]
     _replace(folder / _DIGESTS, (_HEADING + "".join(lines)).encode())
     return stored
+
+
+def _unaltered(name: str, folder: Path) -> bytes:
+    """Return what a network's file holds, read once: what is hashed is what is loaded."""
+    digest = weights_digest(name, folder)
+    path = folder / f"{name}.safetensors"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"The weights {path} are missing. {_how_to_restore(name, path)}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise WeightsAltered(
+            f"The weights {path} have SHA-256 {found[:12]}…, but {digest[:12]}… is listed: the file was altered and is "
+            f"not used. {_how_to_restore(name, path)}"
+        )
+    return content
 
 
 def _narrowed(value: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Laws that every method of every step keeps; a new line in the tables is tested at once.
 
-Networks run with random weights, on a smaller scan: the laws are about how they are fed and read, not what they learned.
+Networks run with random weights on a smaller scan: the laws are about how they are fed and read, not what they learned.
 """
 
 import copy
