@@ -1,6 +1,8 @@
-"""The held-out generator: cells, folded sheets, coils, shells and ramps, none of which any training generator makes.
+"""The held-out generator: sloping cells of a Voronoi tessellation, sheets of a gyroid, coils, onions and crackle.
 
-It is never trained on; what a network does on it says how far it reaches beyond what it was shown.
+No training generator makes any of these; what comes nearest are the flat-faced parts of `facets` and the sloping
+fillings of `leaves`. It is never trained on; what a network does on it says how far it reaches beyond what it was
+shown.
 """
 
 import math

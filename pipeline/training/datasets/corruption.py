@@ -73,7 +73,10 @@ def outliers(field_noise: Tensor, mask: Tensor, chance: Chance) -> Tensor:
 
 
 def residual_background(mask: Tensor, grid: Grid, rms_ppm: float, chance: Chance) -> Tensor:
-    """Return a field that is harmonic inside the mask: a few dipoles just beyond its surface and a slow slope.
+    """Return a field that is harmonic inside the mask: dipoles just beyond its surface, a slope and solid harmonics.
+
+    In a third of the draws there are dipoles and a slope alone, in a third solid harmonics up to the fourth order as
+    well, in a third these only, as a field map holds them where distant sources were not removed.
 
     Parameters
     ----------
@@ -93,7 +96,12 @@ def residual_background(mask: Tensor, grid: Grid, rms_ppm: float, chance: Chance
     positions = axis_positions_mm(grid, mask.device)
     share = mask / mask.sum()
     field = torch.zeros(grid.shape, device=mask.device)
-    for direction in (chance.direction() for _ in range(chance.integer(2, 5))):
+    kind = chance.choice(("near", "far", "both"))
+    if kind != "near":
+        field += _solid_harmonics(positions, chance)
+        field -= torch.dot(field.flatten(), share.flatten())
+        field *= chance.log_uniform(0.3, 3.0) / _rms(field, share)
+    for direction in (chance.direction() for _ in range(0 if kind == "far" else chance.integer(1, 5))):
         source = _beyond_the_mask(mask, grid, direction, chance)
         dipole = _point_dipole(positions, source, grid.b0_direction)
         dipole *= chance.normal() / _rms(dipole, share)
@@ -105,6 +113,29 @@ def residual_background(mask: Tensor, grid: Grid, rms_ppm: float, chance: Chance
         field += (values * (slope[axis] * chance.uniform(0.0, 4.0) / extent)).reshape(shape)
     field -= torch.dot(field.flatten(), share.flatten())
     return field.mul_(rms_ppm / _rms(field, share)).mul_(mask)
+
+
+def _solid_harmonics(positions: list[Tensor], chance: Chance) -> Tensor:
+    """Return a sum of harmonic polynomials `(z, y, x)` of the orders 1 to 4 about a random point, in any unit.
+
+    The real part of ((u + i v) · r)^n is harmonic for every n where u and v are orthogonal and of one length.
+    """
+    half = [float(values[-1]) for values in positions]
+    place = [length * chance.uniform(-0.4, 0.4) for length in half]
+    z, y, x = ((values - at) / max(half) for values, at in zip(positions, place, strict=True))
+    field = torch.zeros(len(z), len(y), len(x), device=z.device)
+    falloff = chance.uniform(0.5, 1.5)
+    for order in (1, 2, 3, 4):
+        for _ in range(1 if order == 1 else 2):
+            real, imaginary = (
+                (turn[0] * z[:, None] + turn[1] * y[None, :])[:, :, None] + turn[2] * x
+                for turn in chance.rotation()[:2].tolist()
+            )
+            power = torch.complex(real, imaginary)
+            raised = power if order == 1 else power.square()
+            raised = raised * power if order == 3 else raised.square() if order == 4 else raised
+            field.add_(raised.real, alpha=chance.normal() * falloff**order)
+    return field
 
 
 def _rms(values: Tensor, share: Tensor) -> Tensor:

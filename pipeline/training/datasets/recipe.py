@@ -4,7 +4,17 @@ from dataclasses import dataclass, replace
 
 from pipeline.errors import InvalidRecipe
 
-TRAINING_SHARES = (("anatomy", 0.35), ("shapes", 0.35), ("texture", 0.15), ("vessels", 0.15))
+TRAINING_SHARES = (
+    ("shapes", 0.14),
+    ("anatomy", 0.26),
+    ("texture", 0.08),
+    ("vessels", 0.10),
+    ("leaves", 0.12),
+    ("levels", 0.10),
+    ("laminae", 0.08),
+    ("facets", 0.06),
+    ("scatter", 0.06),
+)
 HELD_OUT = ("composite",)
 """Generators that no network ever trains on."""
 
@@ -28,7 +38,7 @@ class DataRecipe:
         "individual": a patch is the whole world and its field that of the patch alone; "cropped": the field is that of
         a larger object, of which the patch is cut (Zhu's two ways to train xQSM).
     mixed_share
-        Share of samples that are the sum of two generators' volumes.
+        Share of samples made of two generators' volumes: their sum, or one in a region of the other.
     negated_share
         Share of samples whose susceptibility changes its sign.
     finest_mm

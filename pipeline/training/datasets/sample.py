@@ -17,6 +17,7 @@ from pipeline.training.datasets.corruption import (
 )
 from pipeline.training.datasets.field import PatchField, cosmos_labels, tilted
 from pipeline.training.datasets.generators import GENERATORS
+from pipeline.training.datasets.mixing import mixed
 from pipeline.training.datasets.recipe import DataRecipe
 
 _SURROUNDING = 0.25
@@ -104,7 +105,7 @@ def _surrounded(grid: Grid) -> Grid:
 
 
 def _random_scene(recipe: DataRecipe, grid: Grid, chance: Chance) -> tuple[str, Scene]:
-    """Return a generator's name and its scene, sometimes with another generator's susceptibility added."""
+    """Return a generator's name and its scene, sometimes mixed with another generator's."""
     names = [name for name, _ in recipe.generators]
     shares = [share for _, share in recipe.generators]
     unknown = [name for name in names if name not in GENERATORS]
@@ -113,8 +114,7 @@ def _random_scene(recipe: DataRecipe, grid: Grid, chance: Chance) -> tuple[str, 
     name = chance.choice(names, shares)
     scene = GENERATORS[name](grid, chance)
     if chance.happens(recipe.mixed_share):
-        other = GENERATORS[chance.choice(names, shares)](grid, chance)
-        scene.susceptibility.add_(other.susceptibility, alpha=chance.log_uniform(0.2, 1.0))
+        scene = mixed(scene, GENERATORS[chance.choice(names, shares)](grid, chance), grid, chance)
     if chance.happens(recipe.negated_share):
         scene.susceptibility.neg_()
     return name, scene
