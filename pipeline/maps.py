@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pipeline.method import LEARNED_MAP_USED
+from pipeline.method import LEARNED_MAP_USED, Finding
 
+LEARNED, CLASSICAL = "learned", "classical"
 CLASSICAL_SUSCEPTIBILITY, SUSCEPTIBILITY_SPREAD, CONE_PART = (
     "classical_susceptibility",
     "susceptibility_spread",
@@ -52,16 +53,16 @@ class Maps:
 class Quality:
     """Figures about one run: name → value; the name ends in the unit.
 
-    `warnings` are sentences for the report; `remarks` are sentences that say which checks the maps passed. `weights`
-    holds the SHA-256 of the weights of every network that the recipe names.
+    `warnings` are sentences for the report; `findings` are what the methods said of their own maps, whose warnings and
+    figures are among these too. `weights` holds the SHA-256 of the weights of every network that the recipe names.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     weights: dict[str, str] = field(default_factory=dict)
 
     @property
     def susceptibility_source(self) -> str:
         """Return "learned" where a network made the susceptibility, else "classical"."""
-        return "learned" if self.figures.get(LEARNED_MAP_USED, 0.0) > 0 else "classical"
+        return LEARNED if self.figures.get(LEARNED_MAP_USED, 0.0) > 0 else CLASSICAL

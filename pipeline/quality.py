@@ -65,7 +65,7 @@ def assess(
     return Quality(
         {name: round(value, 6) for name, value in figures.items()},
         _warnings(figures) + tuple(finding.sentence for finding in findings if finding.is_warning),
-        tuple(finding.sentence for finding in findings if not finding.is_warning),
+        tuple(findings),
     )
 
 

@@ -13,6 +13,8 @@ from node.settings import load_settings
 from pipeline.errors import UnknownMethod
 from pipeline.method import Method, nearest
 from pipeline.methods import STEPS
+from pipeline.networks.cards import training_state
+from pipeline.recipe import Recipe
 
 
 def list_methods(step: str | None, as_json: bool) -> None:
@@ -30,11 +32,12 @@ def list_methods(step: str | None, as_json: bool) -> None:
         print_json([described(name, method) for name, table in chosen.items() for method in table.values()])
         return
     if step is None:
-        table = Table("step", "method", "device", "source", box=None, pad_edge=False)
+        table = Table("step", "method", "device", "training", "source", box=None, pad_edge=False)
         for name, ways in chosen.items():
             for index, method in enumerate(ways.values()):
                 step_name = name if index == 0 else ""
-                table.add_row(step_name, method.name, ", ".join(method.devices), method.citation)
+                training = training_state(method.name).state if method.learned else ""
+                table.add_row(step_name, method.name, ", ".join(method.devices), training, method.citation)
         out.print(table)
         err.print("\n`lodestone methods STEP` shows inputs, outputs and settings.", style="dim")
         return
@@ -52,6 +55,7 @@ def described(step: str, method: Method) -> dict[str, Any]:
         "optional_inputs": method.optional_inputs,
         "outputs": method.outputs,
         "learned": method.learned,
+        "training": asdict(training_state(method.name)) if method.learned else None,
         "devices": method.devices,
         "memory_volumes": method.memory_volumes,
         "parameters": [
@@ -70,6 +74,10 @@ def print_method(step: str, method: Method) -> None:
     known = described(step, method)
     out.print(method.name, style="bold")
     out.print(f"  source   {method.citation}", soft_wrap=True)
+    if method.learned:
+        training = training_state(method.name)
+        remedy = "" if training.sha256 else f"; train it: lodestone train {method.name} --export"
+        out.print(f"  learned  {training.sentence}{remedy}", soft_wrap=True)
     optional = f" [{', '.join(method.optional_inputs)}]" if method.optional_inputs else ""
     out.print(f"  takes    {', '.join(method.inputs)}{optional}", markup=False)
     out.print(f"  makes    {', '.join(method.outputs)}")
@@ -99,15 +107,26 @@ def list_recipes(config: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"name": recipe.name, "digest": recipe.digest, "description": recipe.description, "from": origin}
+                {
+                    "name": recipe.name,
+                    "digest": recipe.digest,
+                    "description": recipe.description,
+                    "networks": {name: asdict(training_state(name)) for name in recipe.networks},
+                    "from": origin,
+                }
                 for (recipe, _), origin in found
             ]
         )
         return
     table = Table("recipe", "what it does", "from", box=None, pad_edge=False)
     for (recipe, _), origin in found:
-        table.add_row(recipe.name, recipe.description, origin)
+        table.add_row(recipe.name, f"{recipe.description}{_networks(recipe)}", origin)
     out.print(table)
+
+
+def _networks(recipe: Recipe) -> str:
+    """Return which networks a recipe needs and how far they are trained, behind its description."""
+    return "".join(f" Network {name}: {training_state(name).state}." for name in recipe.networks)
 
 
 def show_recipe(name: str, config: Path | None, as_json: bool) -> None:

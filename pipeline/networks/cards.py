@@ -18,7 +18,7 @@ class TrainingState:
 
     Attributes
     ----------
-    words
+    state
         "fully trained", "undertrained" or "no weights".
     hours
         How long it was trained [h]; None where that is not known.
@@ -28,7 +28,7 @@ class TrainingState:
         Of its weights; empty where there are none.
     """
 
-    words: str
+    state: str
     hours: float | None = None
     device: str = ""
     sha256: str = ""
@@ -36,7 +36,7 @@ class TrainingState:
     @property
     def sentence(self) -> str:
         """Return the state with hours, device and digest, as far as they are known."""
-        parts = [self.words]
+        parts = [self.state]
         if self.hours is not None:
             parts.append(f"{self.hours:g} h" + (f" on {self.device}" if self.device else ""))
         return ", ".join(parts) + (f"; weights SHA-256 {self.sha256}" if self.sha256 else "")
@@ -62,8 +62,8 @@ def training_state(name: str, folder: Path = FOLDER) -> TrainingState:
     sha256 = listed_weights(folder)[name].sha256
     card = model_card(name, folder)
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    state, hours, device = _STATE.search(text), _row(text, "hours"), _row(text, "device")
-    return TrainingState(state[1] if state else NO_CARD, _number(hours), device, sha256)
+    known, hours, device = _STATE.search(text), _row(text, "hours"), _row(text, "device")
+    return TrainingState(known[1] if known else NO_CARD, _number(hours), device, sha256)
 
 
 def _row(text: str, name: str) -> str:

@@ -82,7 +82,7 @@ def test_what_a_method_found_stands_among_the_figures_and_sentences() -> None:
     )
     quality = assess(maps, {"unwrapped_phase": unwrapped(maps)}, GRID, TIMES, 3.0, findings)
     assert quality.warnings == (findings[0].sentence,)
-    assert quality.remarks == (findings[1].sentence,)
+    assert quality.findings == findings
     assert quality.figures["ratio"] == 0.91
     assert quality.susceptibility_source == "classical"
 

@@ -89,4 +89,4 @@ def test_twin_findings_and_digests_come_with_the_map(monkeypatch: pytest.MonkeyP
     assert quality.susceptibility_source == "learned"
     assert quality.figures["cone_share"] == 0.4
     assert "Much of the map was never measured." in quality.warnings
-    assert quality.remarks == ("The map explains the field.",)
+    assert [finding.name for finding in quality.findings] == ["noise", "cone"]

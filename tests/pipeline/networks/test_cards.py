@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_card_tells_state_hours_and_device(folder: Path) -> None:
     model_card(NAME, folder).write_text(CARD, encoding="utf-8")
     known = training_state(NAME, folder)
-    assert (known.words, known.hours, known.device) == ("undertrained", 0.52, "cpu, 1 thread")
+    assert (known.state, known.hours, known.device) == ("undertrained", 0.52, "cpu, 1 thread")
     assert known.sentence == f"undertrained, 0.52 h on cpu, 1 thread; weights SHA-256 {known.sha256}"
     assert len(known.sha256) == 64
 
@@ -52,7 +52,7 @@ def test_weights_without_a_telling_card_are_not_called_fully_trained(folder: Pat
     if text is not None:
         model_card(NAME, folder).write_text(text, encoding="utf-8")
     known = training_state(NAME, folder)
-    assert (known.words, known.hours) == (NO_CARD, None)
+    assert (known.state, known.hours) == (NO_CARD, None)
 
 
 def test_a_card_that_an_export_writes_can_be_read(folder: Path) -> None:
@@ -67,4 +67,4 @@ def test_a_card_that_an_export_writes_can_be_read(folder: Path) -> None:
     facts = CardFacts(NETWORKS[NAME], find_plan(NAME), DataRecipe(), training, errors, "0" * 64, 0.9)
     model_card(NAME, folder).write_text(card_text(facts), encoding="utf-8")
     known = training_state(NAME, folder)
-    assert (known.words, known.hours, known.device) == ("undertrained", 0.52, "NVIDIA H100")
+    assert (known.state, known.hours, known.device) == ("undertrained", 0.52, "NVIDIA H100")
