@@ -28,6 +28,8 @@ PER_SECOND = Code("/s", "UCUM", "per second")
 RADIAN = Code("rad", "UCUM", "radian")
 MILLIMETRE = Code("mm", "UCUM", "millimeter")
 
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500
+
 MEAN = Code("373098007", "SCT", "Mean")  # CID 7464
 MEDIAN = Code("373099004", "SCT", "Median")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")

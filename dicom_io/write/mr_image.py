@@ -5,6 +5,7 @@ whether they window stored or rescaled values, and several ignore or round small
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import numpy as np
 from pydicom import Dataset
@@ -23,12 +24,38 @@ from dicom_io.codes import (
 from dicom_io.errors import InvalidObject
 from dicom_io.series import SourceFrame, SourceSeries
 from dicom_io.write.derived import copy_attribute, copy_identity, describe_making, find_element, set_verbatim
-from dicom_io.write.identity import SUSCEPTIBILITY_SERIES_OFFSET, array_digest, derived_uid, series_number
-from dicom_io.write.provenance import RESEARCH_SENTENCE, RunDescription, derivation_description
+from dicom_io.write.identity import (
+    CLASSICAL_SERIES_OFFSET,
+    SUSCEPTIBILITY_SERIES_OFFSET,
+    array_digest,
+    derived_uid,
+    series_number,
+)
+from dicom_io.write.provenance import RESEARCH_SENTENCE, RunDescription, derivation_description, plain_text
 
 WINDOW_CENTER_PPB = 0
 WINDOW_WIDTH_PPB = 400
 LARGEST_PPB = 32767
+_LONG_TEXT = 10240  # VR LT, PS3.5 6.2
+
+
+class MapRole(StrEnum):
+    """Which map of a run a series holds: its only one, or one of a recipe with a network.
+
+    `LEARNED` is the network's; `CLASSICAL` stands in its place because a check failed; `TWIN` is the classical map that
+    is kept beside the network's.
+    """
+
+    ONLY = ""
+    LEARNED = "learned"
+    CLASSICAL = "classical"
+    TWIN = "classical twin"
+
+    @property
+    def maker(self) -> str:
+        """Return "learned" or "classical", or nothing where there is no choice."""
+        return self.value.split()[0] if self.value else ""
+
 
 # What a classic image calls an attribute, and what an enhanced one does (PS3.3 C.8.3.1, C.8.13).
 _ACQUISITION: Mapping[str, str] = {
@@ -69,7 +96,9 @@ def to_stored_ppb(susceptibility_ppb: np.ndarray) -> tuple[np.ndarray, int]:
     return np.clip(rounded, -LARGEST_PPB, LARGEST_PPB).astype("<i2"), clipped
 
 
-def susceptibility_series(susceptibility_ppb: np.ndarray, source: SourceSeries, run: RunDescription) -> list[Dataset]:
+def susceptibility_series(
+    susceptibility_ppb: np.ndarray, source: SourceSeries, run: RunDescription, role: MapRole = MapRole.ONLY
+) -> list[Dataset]:
     """Write a map as one MR Image Storage object per slice, in the source's geometry.
 
     Equal map, source and run give equal UIDs and equal bytes. PS3.3 A.4; the real world value mapping is that of
@@ -83,6 +112,8 @@ def susceptibility_series(susceptibility_ppb: np.ndarray, source: SourceSeries, 
         What the map was made of; its template gives patient, study and scanner.
     run
         What made the map.
+    role
+        Which of the run's maps it is; the series' name says so.
 
     Raises
     ------
@@ -93,27 +124,30 @@ def susceptibility_series(susceptibility_ppb: np.ndarray, source: SourceSeries, 
         message = f"The map has shape {susceptibility_ppb.shape} but the source series {source.geometry.shape}."
         raise InvalidObject(message)
     stored, clipped = to_stored_ppb(susceptibility_ppb)
-    shared = _shared_by_all_slices(source, run, clipped)
-    uid_parts = ("susceptibility", shared.StudyInstanceUID, *run.identity, array_digest(stored))
+    shared = _shared_by_all_slices(source, run, role, clipped)
+    role_parts = (role.value,) if role else ()
+    uid_parts = ("susceptibility", *role_parts, shared.StudyInstanceUID, *run.identity, array_digest(stored))
     shared.SeriesInstanceUID = derived_uid(*uid_parts)
     return [_slice(shared, stored, index, source, uid_parts) for index in range(len(stored))]
 
 
-def _shared_by_all_slices(source: SourceSeries, run: RunDescription, clipped: int) -> Dataset:
+def _shared_by_all_slices(source: SourceSeries, run: RunDescription, role: MapRole, clipped: int) -> Dataset:
     image = Dataset()
     image.SOPClassUID = MRImageStorage
     copy_identity(image, source)
-    describe_making(image, source, run, "QSM [ppb]")
+    describe_making(image, source, run, " ".join(filter(None, ("QSM", role.maker, "[ppb]"))))
     image.Modality = "MR"
-    image.SeriesNumber = series_number(source.template.get("SeriesNumber"), SUSCEPTIBILITY_SERIES_OFFSET)
-    image.ImageType = ["DERIVED", "PRIMARY", "OTHER", "QSM"]
+    offset = CLASSICAL_SERIES_OFFSET if role == MapRole.TWIN else SUSCEPTIBILITY_SERIES_OFFSET
+    image.SeriesNumber = series_number(source.template.get("SeriesNumber"), offset)
+    image.ImageType = ["DERIVED", "PRIMARY", "OTHER", "QSM", *([role.maker.upper()] if role else [])]
     image.DerivationDescription = derivation_description(source, run, clipped)
     image.DerivationCodeSequence = [code_item(SUSCEPTIBILITY_MAPPING)]
     image.BurnedInAnnotation = "NO"
     image.RecognizableVisualFeatures = "NO"
     image.LossyImageCompression = "00"
-    if run.research_use_only:
-        image.ImageComments = RESEARCH_SENTENCE
+    comments = " ".join(filter(None, (RESEARCH_SENTENCE if run.research_use_only else "", run.map_sentence)))
+    if comments:
+        image.ImageComments = plain_text(comments, _LONG_TEXT)
     _describe_acquisition(image, source)
     _describe_pixels(image, source)
     return image

@@ -25,6 +25,13 @@ _SPELLED_OUT = {
     "χ": "chi",
     "²": "^2",
     "³": "^3",
+    "°": " degrees",
+    "≤": "<=",
+    "≥": ">=",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
 }
 
 
@@ -33,8 +40,10 @@ class RunDescription:
     """One mapping run as its outputs describe it.
 
     `input_digest` is the SHA-256 over the sorted SHA-256 of the input files. `method_sentence` names the algorithms,
-    `reference` the tissue that is zero. `performed_at` must be the same on every retry: it is written into the bytes.
-    `device_uid` changes whenever the software or its weights change (IHE AIR 6.5.3.1).
+    `reference` the tissue that is zero. `weights` holds name and SHA-256 of the weights of every network of the recipe;
+    where there is one, `map_sentence` says whether the map is the network's, and why. `performed_at` must be the same
+    on every retry: it is written into the bytes. `device_uid` changes whenever the software or its weights change
+    (IHE AIR 6.5.3.1).
     """
 
     software_version: str
@@ -48,11 +57,20 @@ class RunDescription:
     node_ae_title: str
     performed_at: datetime
     research_use_only: bool = True
+    weights: tuple[tuple[str, str], ...] = ()
+    map_sentence: str = ""
 
     @property
     def identity(self) -> tuple[str, ...]:
         """Return what, besides the voxels, makes two runs' objects different objects."""
-        return self.input_digest, self.recipe_digest, self.software_version, self.code_revision
+        weights = (sha256 for _, sha256 in self.weights)
+        return self.input_digest, self.recipe_digest, self.software_version, self.code_revision, *weights
+
+    @property
+    def weights_sentence(self) -> str:
+        """Return the weights' names and digests in a sentence; empty where no network computed."""
+        named = ", ".join(f"{name} SHA-256 {sha256}" for name, sha256 in self.weights)
+        return f"Weights: {named}." if named else ""
 
 
 def plain_text(text: str, limit: int) -> str:
@@ -75,6 +93,7 @@ def derivation_description(source: SourceSeries, run: RunDescription, clipped_vo
         f"Phase: {source.phase_scaling.rstrip('.')}.",
         f"Recipe {run.recipe_name}, SHA-256 {run.recipe_digest}. Input SHA-256 {run.input_digest}.",
     ]
+    facts += [sentence for sentence in (run.map_sentence, run.weights_sentence) if sentence]
     if run.research_use_only:
         facts.append(RESEARCH_SENTENCE)
     if clipped_voxels:
@@ -106,6 +125,7 @@ def _node(run: RunDescription) -> Dataset:
     item.DeviceUID = run.device_uid
     item.StationName = plain_text(run.node_ae_title, 16)
     item.ContributionDateTime = f"{run.performed_at:%Y%m%d%H%M%S}"
-    item.ContributionDescription = plain_text(f"{run.recipe_name}: {run.method_sentence}", _SHORT_TEXT)
+    description = " ".join(filter(None, (f"{run.recipe_name}:", run.weights_sentence, run.method_sentence)))
+    item.ContributionDescription = plain_text(description, _SHORT_TEXT)
     item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
     return item

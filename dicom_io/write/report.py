@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from highdicom.sr import (
     Comprehensive3DSR,
+    ContainerContentItem,
+    ContentSequence,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     Measurement,
@@ -14,7 +16,9 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     ReferencedSegment,
+    RelationshipTypeValues,
     SourceSeriesForSegmentation,
+    TextContentItem,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
@@ -34,6 +38,7 @@ from dicom_io.codes import (
     PARTS_PER_BILLION,
     PARTS_PER_MILLION,
     PER_SECOND,
+    QUALITATIVE_EVALUATIONS,
     RADIAN,
     STANDARD_DEVIATION,
     VOLUME,
@@ -56,6 +61,25 @@ _UNITS: Mapping[str, Code] = {
     "_rad": RADIAN,
     "_per_s": PER_SECOND,
 }
+_LONGEST_SENTENCE = 1024
+_CLASSICAL_MEAN = private_code("Magnetic susceptibility by the classical inversion")
+_DIFFERENCE = private_code("Difference from the classical inversion")
+_HALF_WIDTH = private_code("Half width of the 90 percent interval of the mean")
+_CONE_SHARE = private_code("Share of the contrast that the field hardly shows")
+_FINDING = private_code("What was found about the map")
+
+
+@dataclass(frozen=True)
+class TrustValues:
+    """What speaks for and against the mean of a learned map in one segment.
+
+    `classical_mean` [ppb] is that of the classical map; `half_width` [ppb] that of the mean's 90 % interval;
+    `cone_share` the share of the contrast, 0 to 1, from frequencies that the field hardly shows. None where not known.
+    """
+
+    classical_mean: float
+    half_width: float | None = None
+    cone_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,7 @@ class RegionValues:
     median: float
     volume_ml: float
     segment_number: int
+    trust: TrustValues | None = None
 
 
 def measurement_report(
@@ -80,6 +105,7 @@ def measurement_report(
     source: SourceSeries,
     run: RunDescription,
     quality: Mapping[str, float],
+    sentences: Sequence[str] = (),
 ) -> Dataset:
     """Write region values and quality figures as one report on the susceptibility images (PS3.3 A.35.13, TID 1500).
 
@@ -99,6 +125,8 @@ def measurement_report(
         What made the map.
     quality
         Figures of the run; the unit is read from the end of the name (`mask_volume_ml`, `field_noise_median_ppb`).
+    sentences
+        What a reader must know of the map: warnings, and which checks it passed.
 
     Raises
     ------
@@ -108,7 +136,7 @@ def measurement_report(
     if not regions and not quality:
         message = "There are neither regions nor quality figures, so the report would be empty."
         raise InvalidObject(message)
-    uid_parts = ("report", segmentation.SOPInstanceUID, *run.identity, _fingerprint(regions, quality))
+    uid_parts = ("report", segmentation.SOPInstanceUID, *run.identity, _fingerprint(regions, quality, sentences))
     groups = [_region_group(values, segmentation, images, uid_parts) for values in regions]
     if quality:
         groups.append(_quality_group(quality, uid_parts))
@@ -118,6 +146,8 @@ def measurement_report(
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
+    if sentences:
+        content[0].ContentSequence.append(_evaluations(sentences))
     made = Comprehensive3DSR(
         evidence=without_identity([segmentation, *images]),
         content=content[0],
@@ -134,11 +164,13 @@ def measurement_report(
     return made
 
 
-def _fingerprint(regions: Sequence[RegionValues], quality: Mapping[str, float]) -> str:
-    """Spell out every number that is written, so that a report with other numbers is another object."""
+def _fingerprint(regions: Sequence[RegionValues], quality: Mapping[str, float], sentences: Sequence[str]) -> str:
+    """Spell out everything that is written, so that a report with other numbers or words is another object."""
     rows = [f"{item.name}|{item.segment_number}|{_digits(item.mean)}|{_digits(item.sd)}" for item in regions]
     rows += [f"{item.name}|{_digits(item.median)}|{_digits(item.volume_ml)}" for item in regions]
+    rows += [f"{item.name}|{number}" for item in regions if item.trust for number in vars(item.trust).values()]
     rows += [f"{name}|{_digits(value)}" for name, value in sorted(quality.items())]
+    rows += sentences
     return ";".join(rows)
 
 
@@ -182,8 +214,39 @@ def _region_group(
             _measurement(MAGNETIC_SUSCEPTIBILITY, values.sd, PARTS_PER_BILLION, STANDARD_DEVIATION),
             _measurement(MAGNETIC_SUSCEPTIBILITY, values.median, PARTS_PER_BILLION, MEDIAN),
             _measurement(VOLUME, values.volume_ml, MILLILITRE),
+            *(_trust_measurements(values.mean, values.trust) if values.trust else ()),
         ],
     )
+
+
+def _trust_measurements(mean: float, trust: TrustValues) -> list[Measurement]:
+    found = [
+        _measurement(_CLASSICAL_MEAN, trust.classical_mean, PARTS_PER_BILLION, MEAN),
+        _measurement(_DIFFERENCE, mean - trust.classical_mean, PARTS_PER_BILLION),
+    ]
+    if trust.half_width is not None:
+        found.append(_measurement(_HALF_WIDTH, trust.half_width, PARTS_PER_BILLION))
+    if trust.cone_share is not None:
+        found.append(_measurement(_CONE_SHARE, trust.cone_share, NO_UNITS))
+    return found
+
+
+def _evaluations(sentences: Sequence[str]) -> ContainerContentItem:
+    """Write sentences as the template's qualitative evaluations, which follow its measurements (TID 1500)."""
+    container = ContainerContentItem(
+        name=QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS, is_content_continuous=False
+    )
+    container.ContentSequence = ContentSequence(
+        [
+            TextContentItem(
+                name=_FINDING,
+                value=plain_text(sentence, _LONGEST_SENTENCE),
+                relationship_type=RelationshipTypeValues.CONTAINS,
+            )
+            for sentence in sentences
+        ]
+    )
+    return container
 
 
 def _quality_group(quality: Mapping[str, float], uid_parts: tuple[str, ...]) -> MeasurementsAndQualitativeEvaluations:

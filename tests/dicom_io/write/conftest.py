@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from pydicom import Dataset
 from dicom_io.geometry import Geometry
 from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
-from dicom_io.write.mr_image import susceptibility_series
+from dicom_io.write.mr_image import MapRole, susceptibility_series
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.provenance import RunDescription
-from dicom_io.write.report import RegionValues, measurement_report
+from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.scanner import scanner_series
 from dicom_io.write.segmentation import segmentation
 
@@ -135,3 +136,32 @@ def conformance_errors(program: Callable[[str], str], tmp_path: Path) -> Callabl
         return [line for line in lines if line.startswith("Error")]
 
     return errors
+
+
+@pytest.fixture
+def learned_run(run_description: RunDescription) -> RunDescription:
+    return replace(
+        run_description,
+        recipe_name="learned",
+        weights=(("lodestone_net", "c" * 64),),
+        map_sentence="This is the map of the network lodestone_net.",
+    )
+
+
+@pytest.fixture
+def make_learned(learned_run: RunDescription) -> Callable[[SourceSeries], list[Dataset]]:
+    """Return the function that makes what a learned run delivers: both maps, segmentation, report."""
+
+    def make(source: SourceSeries) -> list[Dataset]:
+        images = susceptibility_series(map_of(source), source, learned_run, MapRole.LEARNED)
+        twins = susceptibility_series(0.9 * map_of(source), source, learned_run, MapRole.TWIN)
+        regions = segmentation(*mask_and_labels(source), NAMES, images, source, learned_run)
+        values = [
+            RegionValues("left caudate", 41.25, 12.0, 40.5, 3.5, 2, TrustValues(38.0, 4.5, 0.12)),
+            RegionValues("dentate R", 90.0, 20, 88, 0.5, 3, TrustValues(80.0)),
+        ]
+        sentences = ("The map is the network’s: every check was passed.", "The field is noisy (16.2 ppb).")
+        report = measurement_report(values, regions, images, source, learned_run, QUALITY, sentences)
+        return [*images, *twins, regions, report]
+
+    return make

@@ -26,6 +26,18 @@ def test_dciodvfy_finds_no_error_in_any_output(
         assert conformance_errors(dataset) == []
 
 
+def test_dciodvfy_finds_no_error_in_what_a_learned_run_delivers(
+    source: SourceSeries,
+    make_learned: Callable[[SourceSeries], list[Dataset]],
+    conformance_errors: Callable[[Dataset], list[str]],
+) -> None:
+    made = make_learned(source)
+    n_slices = source.geometry.shape[0]
+    for dataset in (made[0], made[n_slices], *made[-2:]):
+        validate(dataset)
+        assert conformance_errors(dataset) == []
+
+
 def test_dciodvfy_finds_no_error_in_what_the_simulated_scanner_sends(
     scanner_images: list[Dataset], conformance_errors: Callable[[Dataset], list[str]]
 ) -> None:

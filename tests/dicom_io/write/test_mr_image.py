@@ -10,7 +10,7 @@ from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from dicom_io.errors import InvalidObject
 from dicom_io.series import SourceSeries
-from dicom_io.write.mr_image import susceptibility_series, to_stored_ppb
+from dicom_io.write.mr_image import MapRole, susceptibility_series, to_stored_ppb
 from dicom_io.write.provenance import RESEARCH_SENTENCE, RunDescription
 from tests.dicom_io.write.conftest import map_of
 
@@ -153,3 +153,22 @@ def test_one_changed_voxel_recipe_or_input_makes_another_series(
     ]
     assert len({images[0].SeriesInstanceUID for images in made}) == 4
     assert len({image.SOPInstanceUID for images in made for image in images}) == 4 * len(made[0])
+
+
+def test_the_network_s_map_and_its_classical_twin_are_two_series_that_say_which_they_are(
+    simulated: SourceSeries, learned_run: RunDescription
+) -> None:
+    susceptibility = map_of(simulated)
+    plain, learned, instead, twin = (
+        susceptibility_series(susceptibility, simulated, learned_run, role)[0]
+        for role in (MapRole.ONLY, MapRole.LEARNED, MapRole.CLASSICAL, MapRole.TWIN)
+    )
+    assert len({image.SeriesInstanceUID for image in (plain, learned, instead, twin)}) == 4
+    assert len({image.SOPInstanceUID for image in (plain, learned, instead, twin)}) == 4
+    words = [image.SeriesDescription.split(" Lodestone")[0] for image in (plain, learned, instead, twin)]
+    assert words == ["QSM [ppb]", "QSM learned [ppb]", "QSM classical [ppb]", "QSM classical [ppb]"]
+    assert learned.SeriesDescription.endswith("RESEARCH USE ONLY")
+    assert list(plain.ImageType) == ["DERIVED", "PRIMARY", "OTHER", "QSM"]
+    assert [image.ImageType[-1] for image in (learned, instead, twin)] == ["LEARNED", "CLASSICAL", "CLASSICAL"]
+    assert plain.SeriesNumber == learned.SeriesNumber == instead.SeriesNumber != twin.SeriesNumber
+    assert learned.ImageComments.endswith("This is the map of the network lodestone_net.")

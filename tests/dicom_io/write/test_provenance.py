@@ -16,6 +16,7 @@ def test_text_is_spelled_in_ascii_and_cut_to_its_length() -> None:
     assert plain_text("−1 ± 2 µT–π Müller", 64) == "-1 +/- 2 uT-pi Muller"
     assert plain_text("abcdef", 5) == "ab..."
     assert plain_text("日本", 64) == "??"
+    assert plain_text("the network’s map, 60° ≥ 45°", 64) == "the network's map, 60 degrees >= 45 degrees"
 
 
 def test_a_backslash_is_not_taken_for_two_values() -> None:
@@ -56,3 +57,15 @@ def test_scanner_and_node_are_both_named_with_their_role(
     assert scanner.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Acquisition Equipment"
     assert node.DeviceUID == run_description.device_uid
     assert node.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Processing Equipment"
+
+
+def test_a_run_with_a_network_names_its_weights_and_whose_map_it_is(
+    simulated: SourceSeries, run_description: RunDescription, learned_run: RunDescription
+) -> None:
+    text = derivation_description(simulated, replace(learned_run, method_sentence="long " * 500))
+    assert "This is the map of the network lodestone_net." in text
+    assert f"lodestone_net SHA-256 {'c' * 64}" in text
+    node = contributing_equipment(simulated, learned_run)[1]
+    assert "c" * 64 in node.ContributionDescription
+    assert "Weights" not in contributing_equipment(simulated, run_description)[1].ContributionDescription
+    assert learned_run.identity != replace(learned_run, weights=(("lodestone_net", "d" * 64),)).identity

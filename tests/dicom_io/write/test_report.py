@@ -14,7 +14,7 @@ from dicom_io.series import SourceSeries
 from dicom_io.write.mr_image import susceptibility_series
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.provenance import RunDescription
-from dicom_io.write.report import RegionValues, measurement_report
+from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.segmentation import segmentation
 from tests.dicom_io.write.conftest import NAMES, QUALITY, map_of, mask_and_labels
 
@@ -113,3 +113,32 @@ def test_another_number_makes_another_report_and_equal_numbers_the_same(report) 
     first, same, other = report([CAUDATE]), report([replace(CAUDATE)]), report([replace(CAUDATE, sd=12.5)])
     assert to_bytes(first) == to_bytes(same)
     assert first.SOPInstanceUID != other.SOPInstanceUID
+
+
+def test_the_classical_value_its_difference_the_interval_and_the_cone_share_follow_a_learned_mean(report) -> None:
+    trust = TrustValues(classical_mean=38.0, half_width=4.5, cone_share=0.12)
+    (group,) = groups_of(report([replace(CAUDATE, mean=41.0, trust=trust)]))
+    values = {item.name.meaning: (item.value, item.unit.value) for item in group.get_measurements()[4:]}
+    assert values == {
+        "Magnetic susceptibility by the classical inversion": (38.0, "[ppb]"),
+        "Difference from the classical inversion": (3.0, "[ppb]"),
+        "Half width of the 90 percent interval of the mean": (4.5, "[ppb]"),
+        "Share of the contrast that the field hardly shows": (0.12, "1"),
+    }
+    (without,) = groups_of(report([replace(CAUDATE, trust=TrustValues(38.0))]))
+    assert len(without.get_measurements()) == 6
+    assert report([CAUDATE]).SOPInstanceUID != report([replace(CAUDATE, trust=trust)]).SOPInstanceUID
+
+
+def test_sentences_about_the_map_stand_behind_the_measurements(
+    images_and_regions: tuple[list[Dataset], Dataset], simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    images, regions = images_and_regions
+    sentences = ("This map is the classical one: voxels of 4.0 mm were never trained.", "The field is noisy.")
+    made = measurement_report([CAUDATE], regions, images, simulated, run_description, QUALITY, sentences)
+    read = pydicom.dcmread(BytesIO(to_bytes(made)))
+    names = [item.ConceptNameCodeSequence[0].CodeMeaning for item in read.ContentSequence]
+    assert names[-2:] == ["Imaging Measurements", "Qualitative Evaluations"]
+    assert tuple(item.TextValue for item in read.ContentSequence[-1].ContentSequence) == sentences
+    other = measurement_report([CAUDATE], regions, images, simulated, run_description, QUALITY, sentences[:1])
+    assert other.SOPInstanceUID != made.SOPInstanceUID
