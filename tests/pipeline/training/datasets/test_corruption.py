@@ -11,12 +11,14 @@ from pipeline.grid import Grid
 from pipeline.training.datasets.canvas import Scene
 from pipeline.training.datasets.chance import Chance
 from pipeline.training.datasets.corruption import (
+    _solid_harmonics,
     magnitude_and_noise,
     outliers,
     residual_background,
     support_and_mask,
 )
 from pipeline.training.datasets.field import tilted
+from pipeline.training.datasets.fields import axis_positions_mm
 from pipeline.training.datasets.recipe import DataRecipe
 
 GRID = Grid((24, 28, 26), (1.5, 1.0, 1.2), tilted(20.0, 40.0))
@@ -90,3 +92,19 @@ def test_what_is_left_of_the_background_is_harmonic_and_as_strong_as_asked(key: 
     deep = torch.from_numpy(ndimage.binary_erosion(mask.numpy(), iterations=3))
     laplacian, each = sum(second)[deep].norm(), sum(part[deep].square().sum() for part in second).sqrt()
     assert laplacian < 0.1 * each
+
+
+def test_solid_harmonics_have_no_laplacian_and_reach_beyond_a_slope() -> None:
+    for key in range(4):
+        draws = chance(str(key))
+        positions = [values.double() for values in axis_positions_mm(GRID, draws.device)]
+        field = _solid_harmonics(positions, draws).double()
+        second = [
+            field.diff(n=2, dim=axis)[tuple(slice(None) if other == axis else slice(1, -1) for other in range(3))]
+            / step**2
+            for axis, step in enumerate(GRID.voxel_size_mm)
+        ]
+        curved = torch.stack(second).norm()
+        assert float(curved) > 1e-4
+        # A parabola's second difference is exact; that of the fourth order errs by a step squared, 0.01 of it here.
+        assert float((second[0] + second[1] + second[2]).norm()) < 0.03 * float(curved)
