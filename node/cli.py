@@ -13,6 +13,7 @@ import typer
 from node import __version__
 from node.commands.bench import bench
 from node.commands.console import FAILED, TRY_AGAIN, fail
+from node.commands.evaluate import evaluate
 from node.commands.many_values import ManyValues
 
 app = typer.Typer(
@@ -329,6 +330,9 @@ def train(
         return
     where = folder or Path("lodestone-training") / network
     train_network(settings, Options(where, device, resume, export, weights or FOLDER, as_json))
+
+
+app.command(rich_help_panel=NETWORKS)(evaluate)
 
 
 @app.command("list", rich_help_panel=RECORD)

@@ -1,0 +1,214 @@
+"""Networks and classical methods on the same held-out trials: what `lodestone evaluate` prints."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError, UnknownMethod
+from pipeline.method import nearest
+from pipeline.networks.table import NETWORKS
+from pipeline.networks.weights import FOLDER, is_trained, load_network
+from pipeline.studies.metrics import nrmse
+from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
+from pipeline.susceptibility.dipole_inversion.learned.network_methods import (
+    NetworkSettings,
+    RefinedNetworkSettings,
+    network_map,
+)
+from pipeline.training.evaluation_axes import AxisPlan, axis_plans, axis_trials
+from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, TUNED_WEIGHT, Result, scored
+from pipeline.training.evaluation_trials import FULL, Amount, Plan, Trial, make_trial, plans
+from pipeline.training.evaluation_tuning import classical_map, classical_methods, tuned_multiple
+from pipeline.training.evaluation_workers import computed
+
+SLOW_NETWORKS = frozenset({"xqsm", "xqsm_cropped", "kqsm", "kqsm_02", "lpcnn", "modl_qsm", "qsmnet", "qsmnet_plus"})
+AXIS_METHODS = ("weighted_tv", "star", "medi", "l2", "tkd")
+"""Classical methods, at their tuned weights, that stand beside the networks where one factor at a time is varied."""
+
+Work = Plan | AxisPlan
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is evaluated.
+
+    Attributes
+    ----------
+    networks
+        By name.
+    has_classical
+        Whether the classical methods stand beside them.
+    amount
+        Numbers of trials.
+    stream
+        "report", or "tuning": the trials on which settings may be chosen.
+    weights_folder
+        Where the networks' weights are.
+    """
+
+    networks: tuple[str, ...]
+    has_classical: bool = True
+    amount: Amount = FULL
+    stream: str = "report"
+    weights_folder: Path = FOLDER
+
+    def __post_init__(self) -> None:
+        for name in self.networks:
+            if name not in NETWORKS:
+                raise UnknownMethod(f"There is no network '{name}'; {nearest(name, NETWORKS)}")
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Return the networks that have weights."""
+        return tuple(name for name in self.networks if is_trained(name, self.weights_folder))
+
+    @property
+    def untrained(self) -> tuple[str, ...]:
+        """Return the networks that have none."""
+        return tuple(name for name in self.networks if name not in self.trained)
+
+    @property
+    def work(self) -> list[Work]:
+        """Return what is to be computed, the longest pieces first, so that the last ones are short."""
+        axes: list[Work] = list(axis_plans(self.amount, self.stream))
+        return [*reversed(axes), *reversed(plans(self.amount, self.stream))]
+
+
+def evaluate(wanted: Wanted, n_workers: int = 1, on_work: Callable[[str], None] | None = None) -> list[Result]:
+    """Return what every method reached on every trial.
+
+    Parameters
+    ----------
+    wanted
+        Methods and trials.
+    n_workers
+        Processes of one thread each; 1 computes in this process.
+    on_work
+        Told the name of every piece of work that is done.
+
+    Returns
+    -------
+    Results in an order that does not depend on the number of workers.
+
+    Raises
+    ------
+    WeightsAltered
+        A file of weights is not what is listed.
+    """
+    work = wanted.work
+    found: dict[int, list[Result]] = {}
+    for number, results in computed(partial(judged, wanted), work, n_workers):
+        found[number] = results
+        if on_work is not None:
+            on_work(work[number].name)
+    return [result for number in sorted(found, reverse=True) for result in found[number]]
+
+
+def judged(wanted: Wanted, piece: Work) -> list[Result]:
+    """Return the results of all methods on one piece of work."""
+    if isinstance(piece, AxisPlan):
+        results = []
+        for level, trial in axis_trials(piece):
+            for result in _on_axis(wanted, piece, trial):
+                results.append(replace(result, generator=piece.generator, trial=piece.name, level=level))
+        return results
+    trial = make_trial(piece)
+    results = _compared(wanted, piece, trial)
+    return [replace(result, generator=piece.generator, trial=piece.name) for result in results]
+
+
+def _compared(wanted: Wanted, plan: Plan, trial: Trial) -> list[Result]:
+    """Return the results of the comparison: classical methods at default and tuned weights, and networks."""
+    results = []
+    for name in classical_methods() if wanted.has_classical else ():
+        default = _classical(trial, name, 1.0, DEFAULT)
+        multiple = tuned_multiple(plan.generator, name)
+        tuned = default if multiple == 1.0 or default.remark else _classical(trial, name, multiple, TUNED_WEIGHT)
+        results += [default, replace(tuned, variant=TUNED_WEIGHT)]
+    for name in wanted.trained:
+        if name not in SLOW_NETWORKS or plan.index % wanted.amount.slow_every == 0:
+            results += network_results(trial, name, wanted.weights_folder)
+    return results
+
+
+def _on_axis(wanted: Wanted, plan: AxisPlan, trial: Trial) -> list[Result]:
+    results = [
+        _classical(trial, name, tuned_multiple(plan.generator, name), TUNED_WEIGHT)
+        for name in (AXIS_METHODS if wanted.has_classical else ())
+    ]
+    for name in wanted.trained:
+        if name not in SLOW_NETWORKS or plan.index % (3 * wanted.amount.slow_every) == 0:
+            results += network_results(trial, name, wanted.weights_folder, refines=False)
+    return results
+
+
+def _classical(trial: Trial, name: str, multiple: float, variant: str) -> Result:
+    blank = Result(name, variant, "", "", multiple=multiple)
+    began = time.perf_counter()
+    try:
+        found = classical_map(trial, name, multiple)
+    except PipelineError as error:
+        return replace(blank, remark=str(error))
+    seconds = time.perf_counter() - began
+    scores, regions = scored(trial, found)
+    return replace(blank, scores=scores, regions=regions, seconds=seconds)
+
+
+def network_results(trial: Trial, name: str, folder: Path, refines: bool = True) -> list[Result]:
+    """Return the results of a network as the product applies it, and alone and with DF-QSM where wanted.
+
+    Parameters
+    ----------
+    trial
+        What it is given.
+    name
+        A network with weights.
+    folder
+        Of the weights.
+    refines
+        Whether the map is also judged before and after DF-QSM by our rule.
+    """
+    network = _loaded(name, folder)
+    default: NetworkSettings = NETWORK_SETTINGS.get(name, NetworkSettings)()
+    began = time.perf_counter()
+    maps = {default.refinement: _mapped(trial, name, network, default)}
+    seconds = time.perf_counter() - began
+    scores, regions = scored(trial, maps[default.refinement])
+    results = [Result(name, DEFAULT, "", "", scores=scores, regions=regions, seconds=seconds)]
+    if not refines:
+        return results
+    term = DataTerm.of(trial.local_field, trial.mask, trial.grid, trial.field_noise)
+    for variant, refinement in ((BEFORE, "none"), (AFTER, "df_qsm")):
+        if refinement not in maps:
+            maps[refinement] = _mapped(trial, name, network, replace(default, refinement=refinement))
+        figures = {
+            "residual": term.ratio(term.residual(term.framed(maps[refinement]))),
+            "nrmse": nrmse(maps[refinement], trial.susceptibility, trial.mask),
+        }
+        results.append(Result(name, variant, "", "", scores=figures))
+    return results
+
+
+def default_map(trial: Trial, name: str, folder: Path) -> Tensor:
+    """Return a network's map with the settings that the product applies it with."""
+    return _mapped(trial, name, _loaded(name, folder), NETWORK_SETTINGS.get(name, NetworkSettings)())
+
+
+NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {
+    "lodestone_net": RefinedNetworkSettings,
+    "unet_df": RefinedNetworkSettings,
+}
+"""Of networks whose map is meant to be corrected."""
+
+
+def _mapped(trial: Trial, name: str, network: nn.Module, settings: NetworkSettings) -> Tensor:
+    return network_map(NETWORKS[name], network, trial.artefacts, trial.context, settings)
+
+
+@lru_cache(maxsize=len(NETWORKS))
+def _loaded(name: str, folder: Path) -> nn.Module:
+    return load_network(name, folder=folder)

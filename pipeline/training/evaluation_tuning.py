@@ -1,0 +1,202 @@
+"""The strength of regularisation at which each classical method does best on each held-out generator.
+
+A network must be better than a classical method that somebody tuned, not than one with a default for other data.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from statistics import fmean
+from typing import Any
+
+from torch import Tensor
+
+from pipeline.errors import PipelineError
+from pipeline.method import Method
+from pipeline.methods import STEPS
+from pipeline.studies.metrics import detrended_nrmse
+from pipeline.studies.table import EvaluationTable
+from pipeline.training.evaluation_trials import GENERATORS, Amount, Trial, make_trial, plans
+from pipeline.training.evaluation_workers import computed
+
+TUNED_ON = "2026-11-21"
+TUNING_AMOUNT = Amount(patches=8)
+LEAST_MULTIPLE, MOST_MULTIPLE = 1 / 32, 32.0
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What of a method is tuned: settings multiplied by one number, and the factor between two tries."""
+
+    settings: tuple[str, ...] = ("regularisation",)
+    factor: float = 2.0
+
+
+_STRENGTH = Knob()
+KNOBS: dict[str, Knob] = {
+    "tkd": Knob(("threshold",), math.sqrt(2.0)),
+    "star": Knob(("strong_regularisation", "regularisation")),
+    "ilsqr": Knob(("tolerance",)),
+    "ndi": Knob(("streak_limit",), math.sqrt(2.0)),
+}
+"""Of all other methods it is their `regularisation`."""
+
+TUNED: dict[str, dict[str, float]] = {}
+"""For each generator, what the settings of a method are multiplied by; found by `lodestone evaluate --tune`."""
+
+
+def classical_methods() -> tuple[str, ...]:
+    """Return the names of the dipole inversions that no data were needed for."""
+    return tuple(name for name, method in STEPS["dipole_inversion"].items() if not method.learned)
+
+
+def knob(method: str) -> Knob:
+    """Return what of a method is tuned."""
+    return KNOBS.get(method, _STRENGTH)
+
+
+def tuned_multiple(generator: str, method: str) -> float:
+    """Return the multiple of a method's settings that is best on the tuning seeds of a generator; 1 where unknown."""
+    return TUNED.get(generator, {}).get(method, 1.0)
+
+
+def settings_at(method: Method, multiple: float) -> Any:
+    """Return a method's default settings with those of its knob multiplied, within their limits."""
+    default = method.settings()
+    limits = {item.name: item.metadata for item in fields(method.settings)}
+    changed = {}
+    for name in knob(method.name).settings:
+        least, most = limits[name].get("minimum"), limits[name].get("maximum")
+        value = getattr(default, name) * multiple
+        changed[name] = min(max(value, -math.inf if least is None else least), math.inf if most is None else most)
+    return replace(default, **changed)
+
+
+def classical_map(trial: Trial, name: str, multiple: float = 1.0) -> Tensor:
+    """Return the map of a classical method, its regularisation multiplied.
+
+    Raises
+    ------
+    PipelineError
+        The method cannot use the trial, or diverged.
+    """
+    method = STEPS["dipole_inversion"][name]
+    return method.apply(trial.artefacts, trial.context, settings_at(method, multiple))["susceptibility"]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the search of one method found on the trials of one generator.
+
+    `errors` holds the mean detrended NRMSE [%] by multiple, as far as it was tried.
+    """
+
+    method: str
+    errors: Mapping[float, float]
+
+    @property
+    def best(self) -> float:
+        """Return the multiple of least error."""
+        return min(self.errors, key=lambda multiple: self.errors[multiple])
+
+
+def tune(method: str, trials: Sequence[Trial], on_try: Callable[[str], None] | None = None) -> Tuning | None:
+    """Search the multiple of a method's regularisation with the least mean error, uphill and downhill from 1.
+
+    Parameters
+    ----------
+    method
+        A classical dipole inversion.
+    trials
+        Of one generator, of seeds that are not reported.
+    on_try
+        Told what was tried.
+
+    Returns
+    -------
+    None where the method cannot use the trials.
+    """
+    factor = knob(method).factor
+    errors = {1.0: _mean_error(method, trials, 1.0)}
+    if math.isnan(errors[1.0]):
+        return None
+    for direction in (1, -1):
+        before, exponent = 1.0, direction
+        while LEAST_MULTIPLE <= (multiple := factor**exponent) <= MOST_MULTIPLE:
+            errors[multiple] = _mean_error(method, trials, multiple)
+            if on_try is not None:
+                on_try(f"{method} × {multiple:.3g}: {errors[multiple]:.2f} % (default {errors[1.0]:.2f} %)")
+            # Written so that an error that is not a number ends the climb too.
+            if not errors[multiple] < errors[before]:
+                break
+            before, exponent = multiple, exponent + direction
+        if before > 1.0:
+            break
+    known = {multiple: error for multiple, error in errors.items() if not math.isnan(error)}
+    return Tuning(method, known)
+
+
+def _mean_error(method: str, trials: Sequence[Trial], multiple: float) -> float:
+    """Return the mean detrended NRMSE [%]; not a number where a trial is refused."""
+    try:
+        maps = [classical_map(trial, method, multiple) for trial in trials]
+    except PipelineError:
+        return math.nan
+    return fmean(
+        detrended_nrmse(found, trial.susceptibility, trial.mask) for found, trial in zip(maps, trials, strict=True)
+    )
+
+
+def tuning_tables(n_workers: int = 1, on_method: Callable[[str], None] | None = None) -> list[EvaluationTable]:
+    """Search the best weight of every classical method on the tuning seeds of every generator.
+
+    Parameters
+    ----------
+    n_workers
+        Processes of one thread each.
+    on_method
+        Told each generator and method that is done.
+
+    Returns
+    -------
+    A table for each generator, and one of the multiples as they are kept in this file.
+    """
+    pieces = [(generator, method) for generator in GENERATORS for method in classical_methods()]
+    found: dict[tuple[str, str], Tuning] = {}
+    for number, tuning in computed(tuned_piece, pieces, n_workers):
+        if tuning is not None:
+            found[pieces[number]] = tuning
+        if on_method is not None:
+            on_method(f"{pieces[number][1]} on {pieces[number][0]}")
+    tables = [_errors_table(generator, found) for generator in GENERATORS]
+    rows = tuple(
+        (method, *(found[(name, method)].best if (name, method) in found else None for name in GENERATORS))
+        for method in classical_methods()
+    )
+    return [*tables, EvaluationTable("Best multiples of the default weight", ("method", *GENERATORS), rows)]
+
+
+def tuned_piece(piece: tuple[str, str]) -> Tuning | None:
+    """Search the best weight of a method, given as a generator and a method."""
+    generator, method = piece
+    return tune(method, _tuning_trials(generator))
+
+
+@lru_cache(maxsize=1)
+def _tuning_trials(generator: str) -> tuple[Trial, ...]:
+    return tuple(make_trial(plan) for plan in plans(TUNING_AMOUNT, "tuning") if plan.generator == generator)
+
+
+def _errors_table(generator: str, found: Mapping[tuple[str, str], Tuning]) -> EvaluationTable:
+    rows = []
+    for (name, method), tuning in found.items():
+        if name == generator:
+            best = tuning.errors[tuning.best]
+            tried = ", ".join(f"{multiple:.3g}: {tuning.errors[multiple]:.1f}" for multiple in sorted(tuning.errors))
+            rows.append((method, tuning.best, best, tuning.errors[1.0], tried))
+    return EvaluationTable(
+        f"{generator}: detrended NRMSE [%] by multiple of the default weight",
+        ("method", "best multiple", "error there", "at default", "tried"),
+        tuple(rows),
+    )
