@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.networks.weights import FOLDER, is_trained, listed_weights, model_card
 
-NO_WEIGHTS, NO_CARD = "no weights", "trained, but its card says not how well"
+FULLY_TRAINED, NO_WEIGHTS, NO_CARD = "fully trained", "no weights", "trained, but its card says not how well"
 # The lines of a card that `lodestone train NETWORK --export` writes.
 _STATE = re.compile(r"\*\*State: ([^*]+?)\.\*\*")
 _ROW = r"^- {}: (.+)$"
@@ -32,6 +32,11 @@ class TrainingState:
     hours: float | None = None
     device: str = ""
     sha256: str = ""
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether the network was shown all that its plan wants to show it."""
+        return self.state == FULLY_TRAINED
 
     @property
     def sentence(self) -> str:

@@ -15,10 +15,11 @@ from pipeline.operators.gradient import laplacian_spectrum
 from pipeline.operators.padding import fast_even_size
 
 WIDTHS = (16, 24, 40, 64)
-N_CHANNELS = 4
+N_CHANNELS = 6
+N_STARTS = 2
 _GREATEST_WEIGHT = 4.0
 _GREATEST_RELATIVE_NOISE = 1.0
-# Gradient and noise are a few hundredths of the contrast; multiplied, they weigh as much as the maps from the start.
+# Gradient, residual and noise are a few hundredths of the contrast; multiplied, they weigh as much as the maps.
 _GAIN = 16.0
 
 
@@ -47,7 +48,7 @@ class LodestoneNet(nn.Module):
         nn.init.zeros_(self.last.weight)
 
     def forward(self, channels: Tensor) -> Tensor:
-        """Return a correction `(batch, 1, z, y, x)` of channels `(batch, 4, z, y, x)`."""
+        """Return a correction `(batch, 1, z, y, x)` of channels `(batch, 6, z, y, x)`."""
         features = self.first(channels)
         kept = []
         for level, shrink in zip(self.down[:-1], self.shrink, strict=True):
@@ -76,17 +77,19 @@ class _Pair(nn.Module):
 
 @dataclass(frozen=True)
 class RefinementPreparation:
-    """Four maps in units of the start map's own contrast: start, data-consistency gradient, smooth inversion, noise.
+    """Six maps in units of the second start map's own contrast: starts, gradient, residual, smooth inversion, noise.
 
-    - The start map χ₀, without its mean in the mask.
+    - The second start map χ₀, to which the correction is added, without its mean in the mask.
+    - The first start map less the second, without its mean: where the two disagree, one of them is wrong.
     - The gradient D W²(D χ₀ − f) [ppm] of the data term, W the inverse noise over its median, at most 2.
+    - The residual D χ₀ − f [ppm] without its mean: what is harmonic or wild in it is no susceptibility of the mask's.
     - The closed form D f / (D² + λ|k|²) of a smooth inversion, without its mean in the mask.
     - The noise of the field; where none is given, the root mean square of D χ₀ − f.
 
-    All are divided by the standard deviation of χ₀ in the mask, gradient and noise also multiplied by 16, and the
-    output is multiplied by that deviation: field, noise and start map twice as large give a map twice as large. Only
-    images reach the network, so the direction of B0 and the voxel size enter by physics alone. The start map must be
-    one that explains the field: as an inversion leaves it, before it is referenced to a region.
+    All are divided by the standard deviation of χ₀ in the mask, gradient, residual and noise also multiplied by 16, and
+    the output is multiplied by that deviation: field, noise and start maps twice as large give a map twice as large.
+    Only images reach the network, so the direction of B0 and the voxel size enter by physics alone. The start maps must
+    be such as explain the field: as an inversion leaves them, before they are referenced to a region.
 
     Attributes
     ----------
@@ -103,31 +106,38 @@ class RefinementPreparation:
     regularisation: float = 5e-3
 
     def prepare(self, scan: FieldScan, start: Tensor | None) -> tuple[Tensor, Context]:
-        """Return the four channels `(4, z, y, x)`.
+        """Return the six channels `(6, z, y, x)` of a scan and its two start maps `(2, z, y, x)`.
 
         Raises
         ------
         UnusableInput
-            No start map, or one of another shape.
+            No start maps, or of another shape.
         """
         field = masked_field(scan)
-        if start is None or start.shape != field.shape:
+        wanted = (N_STARTS, *field.shape)
+        if start is None or tuple(start.shape) != wanted:
             shape = None if start is None else tuple(start.shape)
             raise UnusableInput(
-                f"The network refines a start map of shape {tuple(field.shape)}, but was given {shape}: "
-                "invert the field by another method first."
+                f"The network refines {N_STARTS} start maps, shape {wanted}, but was given {shape}: "
+                "invert the field by other methods first."
             )
         mask = scan.mask
-        start = torch.where(mask, start.to(field.dtype), 0.0)
-        smooth, gradient, noise = self._physics(scan, field, start)
-        contrast = _centred(start, mask)
+        closer, base = torch.where(mask, start.to(field.dtype), 0.0)
+        smooth, gradient, residual, noise = self._physics(scan, field, base)
+        contrast = _centred(base, mask)
         scale = contrast[mask].square().mean().sqrt()
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         relative_noise = (noise / scale).clamp(max=_GREATEST_RELATIVE_NOISE) * mask
-        corrections = gradient * mask * (_GAIN / scale)
-        maps = (contrast / scale, corrections, _centred(smooth, mask) / scale, relative_noise * _GAIN)
+        maps = (
+            contrast / scale,
+            _centred(closer - base, mask) / scale,
+            gradient * mask * (_GAIN / scale),
+            _centred(residual, mask) * (_GAIN / scale),
+            _centred(smooth, mask) / scale,
+            relative_noise * _GAIN,
+        )
         window = window_of_multiples(scan.grid.shape, self.multiple)
-        return window.pad(torch.stack(maps)), Context(window, mask, scale, base=start)
+        return window.pad(torch.stack(maps)), Context(window, mask, scale, base=base)
 
     def finish(self, output: Tensor, context: Context) -> Tensor:
         """Return the susceptibility `(z, y, x)` [ppm], zero outside the mask.
@@ -142,7 +152,7 @@ class RefinementPreparation:
         correction = context.window.crop(output[0]).to(context.scale.dtype) * context.scale
         return (context.base + correction) * context.mask
 
-    def _physics(self, scan: FieldScan, field: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _physics(self, scan: FieldScan, field: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         depth, height, width = (fast_even_size(size + 2 * self.margin) for size in scan.grid.shape)
         frame = Window(scan.grid.shape, (depth, height, width))
         grid = replace(scan.grid, shape=frame.padded_shape)
@@ -157,7 +167,7 @@ class RefinementPreparation:
         smooth = filtered(field, kernel / divisor)
         residual = (filtered(start, kernel) - field) * scan.mask
         noise, weights = _noise_and_weights(scan, residual)
-        return smooth, filtered(residual * weights, kernel), noise
+        return smooth, filtered(residual * weights, kernel), residual, noise
 
 
 def _centred(volume: Tensor, mask: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class NetworkSpec:
     is_unrolled
         Whether it computes with the dipole kernel and the mask itself.
     needs_start
-        Whether it refines a map that another method made.
+        Whether it refines maps that another method made.
     """
 
     name: str
@@ -70,12 +70,12 @@ class NetworkSpec:
         scan
             Local field, mask, grid and field noise.
         start
-            A map by another method `(z, y, x)` [ppm], for networks that refine one.
+            Maps by other methods `(map, z, y, x)` [ppm], for networks that refine them.
 
         Raises
         ------
         UnusableInput
-            Shapes disagree, the mask is empty, or a start map is needed and missing.
+            Shapes disagree, the mask is empty, or start maps are needed and missing.
         """
         return self.preparation.prepare(scan, start)
 
@@ -131,7 +131,7 @@ NETWORKS: dict[str, NetworkSpec] = {
             citation="this project; a network on a map and its data gradient: Adler & Öktem 2017, arXiv:1704.04058",
             make=LodestoneNet,
             preparation=RefinementPreparation(multiple=8),
-            n_parameters=526_000,
+            n_parameters=526_864,
             count_source="ours",
             ours="all of it",
             needs_start=True,

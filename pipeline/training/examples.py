@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.grid import Grid
-from pipeline.susceptibility.dipole_inversion.weighted_tv import WeightedTvSettings, weighted_total_variation
+from pipeline.susceptibility.dipole_inversion.learned.starts import StartSettings, start_maps
 from pipeline.training.datasets.chance import Chance
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.datasets.sample import Sample
@@ -24,13 +24,13 @@ from pipeline.training.datasets.stream import sample
 
 _FIRST_WINDOW = 8
 _AHEAD_PER_WORKER = 3
-_START_VARIATION = 2.0
+_START_VARIATION = 1.5
 _TENSORS = ("susceptibility", "local_field", "mask", "field_noise", "magnitude")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A sample, and the map that a network refines where it needs one `(z, y, x)` [ppm]."""
+    """A sample, and the maps that a network refines where it needs any `(map, z, y, x)` [ppm]."""
 
     sample: Sample
     start: Tensor | None = None
@@ -47,7 +47,7 @@ class ExampleOrder:
     recipe, seed
         The stream of samples.
     needs_start
-        Whether a start map is made for each.
+        Whether start maps are made for each.
     window, reuse
         Samples held at once, and showings of each on average.
     may_turn
@@ -108,7 +108,9 @@ def turned_example(example: Example, order: tuple[int, ...], flipped: tuple[int,
     drawn = example.sample
 
     def turn(volume: Tensor, times: float = 1.0) -> Tensor:
-        turned = volume.permute(order).flip(flipped)
+        first = volume.ndim - 3
+        axes = (*range(first), *(first + axis for axis in order))
+        turned = volume.permute(axes).flip(tuple(first + axis for axis in flipped))
         return turned if times == 1.0 else turned * times
 
     grid = drawn.grid
@@ -130,23 +132,20 @@ def turned_example(example: Example, order: tuple[int, ...], flipped: tuple[int,
 def made_example(
     recipe: DataRecipe, seed: int, index: int, needs_start: bool, device: str | torch.device = "cpu"
 ) -> Example:
-    """Make a sample, and where wanted a start map by the default inversion.
+    """Make a sample, and where wanted its start maps.
 
-    In training the inversion's regularisation varies by up to a factor of two, so that a network learns to mend maps
+    In training the inversion's regularisation varies by up to a factor of 1.5, so that a network learns to mend maps
     that are too smooth as well as too rough; in validation it is the default.
     """
     drawn = sample(recipe, seed, index, device)
     if not needs_start:
         return Example(drawn)
-    settings = WeightedTvSettings()
+    settings = StartSettings()
     if recipe.purpose == "training":
         chance = Chance(f"start/{seed}/{index}", torch.device("cpu"))
         varied = settings.regularisation * chance.log_uniform(1 / _START_VARIATION, _START_VARIATION)
         settings = replace(settings, regularisation=varied)
-    start = weighted_total_variation(
-        drawn.local_field, drawn.mask, drawn.grid, settings, drawn.magnitude, drawn.field_noise
-    )
-    return Example(drawn, start)
+    return Example(drawn, start_maps(drawn, drawn.magnitude, settings=settings))
 
 
 class ExampleStream:

@@ -12,7 +12,8 @@ from pipeline.operators.dipole import AXES, dipole_kernel
 from pipeline.operators.gradient import forward_difference
 from pipeline.operators.padding import fast_even_size
 
-GRADIENT_SHARE, FIELD_SHARE = 0.3, 0.1
+SQUARE_SHARE, GRADIENT_SHARE, FIELD_SHARE = 0.5, 0.3, 0.1
+_TINY = 1e-12
 _QSMNET_FIELD, _QSMNET_GRADIENT = 5.0, 0.1
 _FIELD_MARGIN = 8
 
@@ -62,10 +63,11 @@ def absolute(estimate: Tensor, wanted: Wanted) -> Tensor:
 
 
 def ours(estimate: Tensor, wanted: Wanted) -> Tensor:
-    """Return L1 + 0.3 · gradient L1 + 0.1 · L1 of the weighted field of the error, after the error's mean was removed.
+    """Return L1 + 0.5 · root mean square + 0.3 · gradient L1 + 0.1 · L1 of the field of the error, without its mean.
 
-    The mean is open in every field, so a map is not blamed for it. The field term compares with the true map's field
-    and not with the measured one: noise is nothing to fit.
+    The root mean square is each sample's own, so that strong sources weigh as they do in the NRMSE. The mean is open in
+    every field, so a map is not blamed for it. The field term compares with the true map's field and not with the
+    measured one: noise is nothing to fit.
     """
     error = _without_mean(estimate - wanted.susceptibility, wanted.mask) / wanted.unit
     slopes = sum(
@@ -73,7 +75,10 @@ def ours(estimate: Tensor, wanted: Wanted) -> Tensor:
         error.new_zeros(()),
     )
     field = _mean_inside((fields_of(error, wanted.grids) * wanted.weight).abs(), wanted.mask)
-    return _mean_inside(error.abs(), wanted.mask) + GRADIENT_SHARE / 3 * slopes + FIELD_SHARE * field
+    size = wanted.mask.sum(AXES).clamp(min=1)
+    squares = (error.square() * wanted.mask).sum(AXES) / size
+    distance = _mean_inside(error.abs(), wanted.mask) + SQUARE_SHARE * (squares + _TINY).sqrt().mean()
+    return distance + GRADIENT_SHARE / 3 * slopes + FIELD_SHARE * field
 
 
 def qsmnet(estimate: Tensor, wanted: Wanted) -> Tensor:

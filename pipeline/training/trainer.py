@@ -335,7 +335,7 @@ class Training:
             "slope": found.mean_slope,
         }
         if self.spec.needs_start:
-            before = scores([one.start for one in self._held_out if one.start is not None], self._held_out)
+            before = scores([one.start[-1] for one in self._held_out if one.start is not None], self._held_out)
             row |= {
                 "start_nrmse": before.mean_nrmse,
                 "start_typical_nrmse": before.typical_nrmse,
@@ -371,8 +371,8 @@ def follow(average: nn.Module, network: nn.Module, step: int) -> None:
 def wanted_of(examples: Sequence[Example]) -> Wanted:
     """Return what the maps of some examples of one shape should be.
 
-    One unit is the deviation of the training material; where a network mends a start map, it is the mean absolute error
-    of that map, so that easy samples, whose errors are small, weigh as much as hard ones.
+    One unit is the deviation of the training material; where a network mends start maps, it is the mean absolute error
+    of the last of them, so that easy samples, whose errors are small, weigh as much as hard ones.
     """
     drawn = [example.sample for example in examples]
     truth = torch.stack([one.susceptibility for one in drawn])
@@ -380,7 +380,7 @@ def wanted_of(examples: Sequence[Example]) -> Wanted:
     field_unit = truth.new_full((len(drawn), 1, 1, 1), TRAINING_SCALING.field_deviation)
     for row, example in zip(unit, examples, strict=True):
         if example.start is not None:
-            row.fill_(_error_of_start(example, example.start))
+            row.fill_(_error_of_start(example, example.start[-1]))
     return Wanted(
         truth,
         torch.stack([one.local_field for one in drawn]),

@@ -27,3 +27,9 @@ def small_scan(dtype: torch.dtype = torch.float32) -> Scan:
     truth = small_truth(dtype)
     noise = torch.linspace(1e-3, 4e-3, truth.numel(), dtype=dtype).reshape(SHAPE)
     return Scan(Dipole.on(GRID, truth)(truth), mask, GRID, noise * mask)
+
+
+def small_starts(dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return two maps to refine: one of too much contrast, and one of too little."""
+    truth = small_truth(dtype)
+    return torch.stack((1.1 * truth, 0.8 * truth))

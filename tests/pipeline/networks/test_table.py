@@ -11,7 +11,7 @@ from pipeline.grid import Grid
 from pipeline.networks.blocks import count_parameters
 from pipeline.networks.inputs import Scan
 from pipeline.networks.table import NETWORKS
-from tests.pipeline.networks.small_volume import SHAPE, box_mask, small_scan, small_truth
+from tests.pipeline.networks.small_volume import SHAPE, box_mask, small_scan, small_starts, small_truth
 
 # Three of the table share layers and preparation with another one, and differ by name or threshold alone.
 TWINS = ("qsmnet_plus_narrow", "xqsm_cropped", "kqsm_02")
@@ -73,7 +73,7 @@ def test_only_the_narrowed_variants_of_qsmnet_fit_into_sixteen_megabytes() -> No
 def test_any_scan_gives_a_finite_map_of_its_size_that_is_zero_outside_the_mask(name: str) -> None:
     scan = small_scan()
     with torch.no_grad():
-        susceptibility = NETWORKS[name].invert(built(name), scan, small_truth())
+        susceptibility = NETWORKS[name].invert(built(name), scan, small_starts())
     assert susceptibility.shape == SHAPE
     assert susceptibility.dtype == torch.float32
     assert bool(susceptibility.isfinite().all())
@@ -83,7 +83,7 @@ def test_any_scan_gives_a_finite_map_of_its_size_that_is_zero_outside_the_mask(n
 
 @pytest.mark.parametrize("name", BUILDABLE)
 def test_what_lies_outside_the_mask_does_not_matter_and_is_not_changed(name: str) -> None:
-    scan, start = small_scan(), small_truth()
+    scan, start = small_scan(), small_starts()
     polluted = replace(scan, local_field=torch.where(scan.mask, scan.local_field, 7.0))
     given = polluted.local_field.clone()
     clean, _ = NETWORKS[name].prepare(scan, start)

@@ -63,7 +63,7 @@ def test_noise_stays_positive_and_the_start_map_turns_along() -> None:
     assert float(turned.sample.field_noise.min()) >= 0
     assert example.start is not None
     assert turned.start is not None
-    torch.testing.assert_close(turned.start, -3.0 * example.start.permute(1, 2, 0).flip(1))
+    torch.testing.assert_close(turned.start, -3.0 * example.start.permute(0, 2, 3, 1).flip(2))
 
 
 def test_a_network_that_is_not_told_b0_is_never_turned_away_from_it() -> None:

@@ -61,7 +61,7 @@ def apply_network(
     scan
         Local field, mask, grid and field noise.
     start
-        A map by another method `(z, y, x)` [ppm], for networks that refine one.
+        Maps by other methods `(map, z, y, x)` [ppm], for networks that refine them.
     settings
         Tiles and precision; the defaults where None.
     on_iteration
@@ -74,7 +74,7 @@ def apply_network(
     Raises
     ------
     UnusableInput
-        Shapes disagree, the mask is empty, a start map is needed and missing, or the network cannot be cut into tiles.
+        Shapes disagree, the mask is empty, start maps are needed and missing, or the network cannot be cut into tiles.
     """
     settings = ComputingSettings() if settings is None else settings
     channels, context = spec.prepare(scan, start)

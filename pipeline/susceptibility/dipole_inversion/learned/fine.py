@@ -55,7 +55,7 @@ def fine(
     settings
         Steps, rate and stopping rule.
     start
-        A map by another method `(z, y, x)` [ppm], for networks that refine one.
+        Maps by other methods `(map, z, y, x)` [ppm], for networks that refine them.
     computing
         Tiles and precision; the defaults where None.
     on_iteration

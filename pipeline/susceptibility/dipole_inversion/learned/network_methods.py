@@ -12,7 +12,7 @@ from pipeline.networks.weights import load_network
 from pipeline.susceptibility.dipole_inversion.learned.apply import PRECISIONS, ComputingSettings, apply_network
 from pipeline.susceptibility.dipole_inversion.learned.fine import FineSettings, fine
 from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, Dll2Settings, df_qsm, dll2
-from pipeline.susceptibility.dipole_inversion.weighted_tv import WeightedTvSettings, weighted_total_variation
+from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
 
 REFINEMENTS = ("none", "df_qsm", "dll2", "fine")
 _AFTER_START, _AFTER_NETWORK = 0.4, 0.8
@@ -74,7 +74,8 @@ def network_map(
         Its trained module on the device of the artefacts; not changed.
     artefacts
         `local_field` [ppm] and `mask`; `field_noise` [ppm] where known; for a network that refines a map, `start`
-        [ppm], or `magnitude` for the default inversion that makes one where it is missing. All `(z, y, x)`.
+        `(map, z, y, x)` [ppm], or `magnitude` for the inversions that make them where they are missing; the others
+        `(z, y, x)`.
     context
         The grid, and who is told the fraction done.
     settings
@@ -93,7 +94,7 @@ def network_map(
     """
     scan = Scan(artefacts["local_field"], artefacts["mask"], context.grid, artefacts.get("field_noise"))
     told = context.on_iteration
-    start = _start_map(scan, artefacts, _part(told, 0.0, _AFTER_START)) if spec.needs_start else None
+    start = _start_maps(scan, artefacts, _part(told, 0.0, _AFTER_START)) if spec.needs_start else None
     begun = _AFTER_START if spec.needs_start else 0.0
     if settings.refinement == "fine":
         test_time = FineSettings(settings.iterations, settings.rate, settings.noise_level, settings.margin)
@@ -104,19 +105,11 @@ def network_map(
     return susceptibility if is_final else _corrected(susceptibility, scan, settings, _part(told, _AFTER_NETWORK, 1.0))
 
 
-def _start_map(scan: Scan, artefacts: Mapping[str, Tensor], told: OnIteration | None) -> Tensor:
-    """Return the given start map, or that of the default inversion, with which the network was trained."""
+def _start_maps(scan: Scan, artefacts: Mapping[str, Tensor], told: OnIteration | None) -> Tensor:
+    """Return the given start maps, or those with which the network was trained."""
     if "start" in artefacts:
         return artefacts["start"]
-    return weighted_total_variation(
-        scan.local_field,
-        scan.mask,
-        scan.grid,
-        WeightedTvSettings(),
-        artefacts.get("magnitude"),
-        scan.field_noise,
-        told,
-    )
+    return start_maps(scan, artefacts.get("magnitude"), told)
 
 
 def _corrected(start: Tensor, scan: Scan, settings: NetworkSettings, told: OnIteration | None) -> Tensor:

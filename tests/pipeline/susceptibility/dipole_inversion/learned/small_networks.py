@@ -22,8 +22,9 @@ def small_scan(dtype: torch.dtype = torch.float32) -> Scan:
     return Scan(artefacts["local_field"], head().mask, head().grid, artefacts["field_noise"])
 
 
-def start_map(dtype: torch.dtype = torch.float32) -> Tensor:
-    return (0.7 * head().truth).to(dtype)
+def start_maps(dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the two maps that our own network refines."""
+    return torch.stack((0.9 * head().truth, 0.7 * head().truth)).to(dtype)
 
 
 def random_network(name: str) -> nn.Module:

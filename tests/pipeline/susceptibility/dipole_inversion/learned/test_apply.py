@@ -21,7 +21,7 @@ from tests.pipeline.susceptibility.dipole_inversion.learned.small_networks impor
     head,
     random_network,
     small_scan,
-    start_map,
+    start_maps,
 )
 
 SEAM_PPM = 1e-4
@@ -32,7 +32,7 @@ def test_tiles_equal_the_whole(name: str) -> None:
     network = random_network(name)
     shape = (12, 8, 80)
     chance = torch.Generator().manual_seed(1)
-    channels = torch.randn((4 if NETWORKS[name].needs_start else 1, *shape), generator=chance)
+    channels = torch.randn((6 if NETWORKS[name].needs_start else 1, *shape), generator=chance)
     tiles = tiles_of(shape, (4, 8, 28), receptive_radius(network, 2), 2)
     assert len(tiles) == 9
     assert max(tile.n_voxels for tile in tiles) < math.prod(shape)
@@ -45,26 +45,26 @@ def test_tiles_equal_the_whole(name: str) -> None:
 @pytest.mark.parametrize("name", ["lodestone_net", "unet_df"])
 def test_a_map_made_in_tiles_has_no_seams(name: str) -> None:
     network = random_network(name)
-    whole = apply_network(NETWORKS[name], network, small_scan(), start_map())
-    tiled = apply_network(NETWORKS[name], network, small_scan(), start_map(), ComputingSettings(tile=16))
+    whole = apply_network(NETWORKS[name], network, small_scan(), start_maps())
+    tiled = apply_network(NETWORKS[name], network, small_scan(), start_maps(), ComputingSettings(tile=16))
     assert float(whole.abs().max()) > 0.01
     assert float((tiled - whole).abs().max()) < 0.001 * SEAM_PPM
 
 
 def test_too_small_an_overlap_leaves_seams() -> None:
     network, spec = random_network("lodestone_net"), NETWORKS["lodestone_net"]
-    whole = apply_network(spec, network, small_scan(), start_map())
-    tiled = apply_network(spec, network, small_scan(), start_map(), ComputingSettings(tile=16, overlap=1))
+    whole = apply_network(spec, network, small_scan(), start_maps())
+    tiled = apply_network(spec, network, small_scan(), start_maps(), ComputingSettings(tile=16, overlap=1))
     assert float((tiled - whole).abs().max()) > 0.005 * SEAM_PPM
 
 
 def test_short_memory_is_answered_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     network, spec = random_network("lodestone_net"), NETWORKS["lodestone_net"]
-    plenty = apply_network(spec, network, small_scan(), start_map())
+    plenty = apply_network(spec, network, small_scan(), start_maps())
     told: list[float] = []
     monkeypatch.setattr(apply, "free_bytes", lambda device: 16_000 * bytes_per_voxel(network, 8) / 0.7)
     few = ComputingSettings(overlap=8)
-    made = apply_network(spec, network, small_scan(), start_map(), few, told.append)
+    made = apply_network(spec, network, small_scan(), start_maps(), few, told.append)
     assert len(told) > 3
     assert made.shape == plenty.shape
 
@@ -130,7 +130,7 @@ def test_only_a_gpu_rounds_by_itself() -> None:
 def test_progress_rises_to_the_end_and_a_job_can_be_cancelled_between_tiles() -> None:
     network, told = random_network("lodestone_net"), list[float]()
     settings = ComputingSettings(tile=16, overlap=8)
-    apply_network(NETWORKS["lodestone_net"], network, small_scan(), start_map(), settings, told.append)
+    apply_network(NETWORKS["lodestone_net"], network, small_scan(), start_maps(), settings, told.append)
     assert told == sorted(told)
     assert told[0] < 0.2
     assert told[-1] == 1.0
@@ -141,7 +141,7 @@ def test_progress_rises_to_the_end_and_a_job_can_be_cancelled_between_tiles() ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        apply_network(NETWORKS["lodestone_net"], network, small_scan(), start_map(), settings, cancel)
+        apply_network(NETWORKS["lodestone_net"], network, small_scan(), start_maps(), settings, cancel)
 
 
 def test_nothing_outside_the_mask() -> None:
@@ -154,8 +154,8 @@ def test_nothing_outside_the_mask() -> None:
 @pytest.mark.parametrize("name", ["lodestone_net", "unet_df", "kqsm"])
 def test_a_gpu_agrees_with_the_processor(name: str) -> None:
     network, scan = random_network(name), small_scan()
-    plain = apply_network(NETWORKS[name], network, scan, start_map())
+    plain = apply_network(NETWORKS[name], network, scan, start_maps())
     on_gpu = type(scan)(scan.local_field.cuda(), scan.mask.cuda(), scan.grid, None)
-    other = apply_network(NETWORKS[name], network.cuda(), on_gpu, start_map().cuda())
+    other = apply_network(NETWORKS[name], network.cuda(), on_gpu, start_maps().cuda())
     assert other.is_cuda
     assert float((plain - other.cpu()).norm()) < 0.03 * float(plain.norm())

@@ -16,7 +16,7 @@ from tests.pipeline.susceptibility.dipole_inversion.learned.small_networks impor
     head,
     random_network,
     small_scan,
-    start_map,
+    start_maps,
 )
 
 SHORT = FineSettings(iterations=3, rate=5e-3, margin=4)
@@ -32,20 +32,20 @@ def misfit(susceptibility: Tensor) -> float:
 def test_it_lowers_the_misfit_and_leaves_the_weights_alone(name: str, rate: float) -> None:
     spec, network = NETWORKS[name], random_network(name)
     before = copy.deepcopy(network.state_dict())
-    first = apply_network(spec, network, small_scan(), start_map())
-    tuned = fine(spec, network, small_scan(), replace(SHORT, rate=rate), start_map())
+    first = apply_network(spec, network, small_scan(), start_maps())
+    tuned = fine(spec, network, small_scan(), replace(SHORT, rate=rate), start_maps())
     assert misfit(tuned) < 0.99 * misfit(first)
     assert not tuned.requires_grad
     assert not tuned[~head().mask].any()
     assert all(torch.equal(values, before[key]) for key, values in network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    assert torch.equal(apply_network(spec, network, small_scan(), start_map()), first)
+    assert torch.equal(apply_network(spec, network, small_scan(), start_maps()), first)
 
 
 def test_tiles_train_as_the_whole_volume_does() -> None:
     spec, network = NETWORKS["lodestone_net"], random_network("lodestone_net")
     maps = [
-        fine(spec, network, small_scan(), replace(SHORT, iterations=2), start_map(), ComputingSettings(tile=tile))
+        fine(spec, network, small_scan(), replace(SHORT, iterations=2), start_maps(), ComputingSettings(tile=tile))
         for tile in (0, 24)
     ]
     torch.testing.assert_close(maps[0], maps[1], atol=1e-5, rtol=0)
@@ -54,7 +54,7 @@ def test_tiles_train_as_the_whole_volume_does() -> None:
 def test_the_same_call_gives_the_same_bits() -> None:
     spec, network = NETWORKS["lodestone_net"], random_network("lodestone_net")
     short = replace(SHORT, iterations=1)
-    first, second = (fine(spec, network, small_scan(), short, start_map()) for _ in range(2))
+    first, second = (fine(spec, network, small_scan(), short, start_maps()) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -63,9 +63,9 @@ def test_a_map_at_the_noise_is_not_trained_on() -> None:
     told: list[float] = []
     loose = replace(SHORT, noise_level=10.0)
     quiet = replace(small_scan(), field_noise=100 * small_scan().field_noise)
-    made = fine(spec, network, quiet, loose, start_map(), on_iteration=told.append)
+    made = fine(spec, network, quiet, loose, start_maps(), on_iteration=told.append)
     assert len(told) == 2
-    torch.testing.assert_close(made, apply_network(spec, network, quiet, start_map()))
+    torch.testing.assert_close(made, apply_network(spec, network, quiet, start_maps()))
 
 
 def test_a_misfit_that_is_not_finite_is_refused() -> None:
@@ -73,13 +73,13 @@ def test_a_misfit_that_is_not_finite_is_refused() -> None:
     with torch.no_grad():
         next(network.parameters()).fill_(torch.inf)
     with pytest.raises(NotConverged, match="lower rate"):
-        fine(spec, network, small_scan(), SHORT, start_map())
+        fine(spec, network, small_scan(), SHORT, start_maps())
 
 
 def test_progress_is_told_and_can_cancel() -> None:
     spec, network = NETWORKS["lodestone_net"], random_network("lodestone_net")
     told: list[float] = []
-    fine(spec, network, small_scan(), replace(SHORT, iterations=5), start_map(), on_iteration=told.append)
+    fine(spec, network, small_scan(), replace(SHORT, iterations=5), start_maps(), on_iteration=told.append)
     assert told == sorted(told)
     assert told[0] < 0.2
     assert told[-1] == 1.0
@@ -88,4 +88,4 @@ def test_progress_is_told_and_can_cancel() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fine(spec, network, small_scan(), SHORT, start_map(), on_iteration=cancel)
+        fine(spec, network, small_scan(), SHORT, start_maps(), on_iteration=cancel)

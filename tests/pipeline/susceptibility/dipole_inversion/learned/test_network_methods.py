@@ -19,7 +19,7 @@ from pipeline.susceptibility.dipole_inversion.learned.network_methods import (
     NetworkSettings,
     network_map,
 )
-from tests.pipeline.susceptibility.dipole_inversion.learned.small_networks import head, random_network, start_map
+from tests.pipeline.susceptibility.dipole_inversion.learned.small_networks import head, random_network, start_maps
 
 BY_NAME = {method.name: method for method in NETWORK_METHODS}
 QUICK = NetworkSettings(iterations=3, margin=4, rate=5e-3)
@@ -27,7 +27,7 @@ QUICK = NetworkSettings(iterations=3, margin=4, rate=5e-3)
 
 @functools.cache
 def artefacts() -> dict[str, Tensor]:
-    return {**head().artefacts(), "start": start_map()}
+    return {**head().artefacts(), "start": start_maps()}
 
 
 def mapped(name: str, settings: NetworkSettings, told: list[float] | None = None, **changed: Tensor) -> Tensor:
