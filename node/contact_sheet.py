@@ -1,4 +1,7 @@
-"""Draw one picture of a run that a person can judge at a glance: the map in three planes, the magnitude, the mask."""
+"""Draw one picture of a run that a person can judge at a glance: the map in three planes, the magnitude, the mask.
+
+Beside a network's map the classical one and their difference are shown in the same slices.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +24,25 @@ _DOTS_PER_INCH = 110
 _BACKGROUND = "#101214"
 _FOREGROUND = "#e6e6e6"
 _OUTLINE = "#ffb000"
+_SUSCEPTIBILITY, _CLASSICAL, _DIFFERENCE, _MAGNITUDE = "susceptibility", "classical", "difference", "magnitude"
 
 
 @dataclass(frozen=True)
 class _Head:
-    """The three volumes turned upright and cut to the brain, axes head, back and left, with their `spacing` [mm]."""
+    """The volumes turned upright and cut to the brain, axes head, back and left, with their `spacing` [mm]."""
 
     susceptibility: np.ndarray
     magnitude: np.ndarray
     mask: np.ndarray
     spacing: tuple[float, float, float]
+    classical: np.ndarray | None = None
+
+    def volume_of(self, row: "_Row") -> np.ndarray:
+        if row.shows == _CLASSICAL and self.classical is not None:
+            return self.classical
+        if row.shows == _DIFFERENCE and self.classical is not None:
+            return self.susceptibility - self.classical
+        return self.magnitude if row.shows == _MAGNITUDE else self.susceptibility
 
     def extent_mm(self, axis: int) -> float:
         return self.mask.shape[axis] * self.spacing[axis]
@@ -43,7 +55,7 @@ class _Row:
     name: str
     axis: int
     left_edge: str
-    is_magnitude: bool = False
+    shows: str = _SUSCEPTIBILITY
 
     def height_per_width(self, head: _Head) -> float:
         rows, columns = (other for other in range(3) if other != self.axis)
@@ -52,7 +64,9 @@ class _Row:
 
 _ROWS = (
     _Row("axial", 0, "R"),
-    _Row("magnitude, mask", 0, "R", is_magnitude=True),
+    _Row("classical", 0, "R", _CLASSICAL),
+    _Row("difference", 0, "R", _DIFFERENCE),
+    _Row("magnitude, mask", 0, "R", _MAGNITUDE),
     _Row("coronal", 1, "R"),
     _Row("sagittal", 2, "A"),
 )
@@ -65,6 +79,7 @@ def contact_sheet(
     mask: np.ndarray,
     affine_lps: np.ndarray,
     title: str,
+    classical_ppm: np.ndarray | None = None,
 ) -> None:
     """Write a PNG with slices through the brain; equal input gives equal bytes.
 
@@ -85,16 +100,20 @@ def contact_sheet(
         From voxel index `(x, y, z, 1)` to patient coordinates [mm].
     title
         One line without patient data.
+    classical_ppm
+        The classical map beside a network's `(z, y, x)` [ppm]; None where there is none.
 
     Raises
     ------
     ValueError
         The shapes differ.
     """
-    if not susceptibility_ppm.shape == magnitude.shape == mask.shape:
-        message = f"shapes differ: {susceptibility_ppm.shape}, {magnitude.shape}, {mask.shape}"
+    volumes = [susceptibility_ppm, magnitude, mask, *([] if classical_ppm is None else [classical_ppm])]
+    if len({volume.shape for volume in volumes}) > 1:
+        message = f"shapes differ: {', '.join(str(volume.shape) for volume in volumes)}"
         raise ValueError(message)
-    canvas = FigureCanvasAgg(_draw(_head(susceptibility_ppm, magnitude, mask, affine_lps), title))
+    head = _head(susceptibility_ppm, magnitude, mask, affine_lps, classical_ppm)
+    canvas = FigureCanvasAgg(_draw(head, title))
     # Matplotlib writes its own version into the file otherwise, and equal runs would give unequal files.
     canvas.print_png(str(path), metadata={"Software": None})
 
@@ -119,11 +138,18 @@ def _nearest_axes(weights: np.ndarray) -> tuple[int, int, int]:
     return max(choices, key=lambda order: sum(weights[2 - axis, source] for axis, source in enumerate(order)))
 
 
-def _head(susceptibility: np.ndarray, magnitude: np.ndarray, mask: np.ndarray, affine_lps: np.ndarray) -> _Head:
+def _head(
+    susceptibility: np.ndarray,
+    magnitude: np.ndarray,
+    mask: np.ndarray,
+    affine_lps: np.ndarray,
+    classical: np.ndarray | None,
+) -> _Head:
     upright_mask, spacing = to_standing_patient(mask > 0, affine_lps)
     box = _box(upright_mask, spacing)
     upright = [to_standing_patient(array, affine_lps)[0][box] for array in (susceptibility, magnitude)]
-    return _Head(upright[0], upright[1], upright_mask[box], spacing)
+    twin = None if classical is None else to_standing_patient(classical, affine_lps)[0][box]
+    return _Head(upright[0], upright[1], upright_mask[box], spacing, twin)
 
 
 def _box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, slice, slice]:
@@ -137,12 +163,13 @@ def _box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, 
 
 
 def _draw(head: _Head, title: str) -> Figure:
-    heights = [row.height_per_width(head) for row in _ROWS]
+    rows = [row for row in _ROWS if head.classical is not None or row.shows not in (_CLASSICAL, _DIFFERENCE)]
+    heights = [row.height_per_width(head) for row in rows]
     width = _LEFT_INCHES + N_COLUMNS * _CELL_INCHES + _RIGHT_INCHES
-    height = _TITLE_INCHES + (sum(heights) + _GAP * len(_ROWS)) * _CELL_INCHES
+    height = _TITLE_INCHES + (sum(heights) + _GAP * len(rows)) * _CELL_INCHES
     figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, facecolor=_BACKGROUND)
     grid = GridSpec(
-        len(_ROWS),
+        len(rows),
         N_COLUMNS,
         figure=figure,
         height_ratios=heights,
@@ -154,7 +181,7 @@ def _draw(head: _Head, title: str) -> Figure:
         hspace=_GAP,
     )
     figure.text(_LEFT_INCHES / width, 1 - 0.6 * _TITLE_INCHES / height, title, color=_FOREGROUND, fontsize=13)
-    for number, row in enumerate(_ROWS):
+    for number, row in enumerate(rows):
         for column, index in enumerate(_slice_indices(head.mask, row.axis)):
             axes = figure.add_subplot(grid[number, column])
             _prepare(axes)
@@ -176,17 +203,17 @@ def _slice_indices(mask: np.ndarray, axis: int) -> list[int]:
 
 
 def _show(axes: Axes, row: _Row, index: int, head: _Head) -> AxesImage:
-    limits, volume = (-WINDOW_PPM, WINDOW_PPM), head.susceptibility
-    if row.is_magnitude:
+    limits, volume = (-WINDOW_PPM, WINDOW_PPM), head.volume_of(row)
+    if row.shows == _MAGNITUDE:
         brightest = float(np.percentile(head.magnitude[head.mask], 99.5)) if head.mask.any() else 0.0
-        limits, volume = (0.0, brightest or 1.0), head.magnitude
+        limits = (0.0, brightest or 1.0)
     rows, columns = (head.spacing[other] for other in range(3) if other != row.axis)
     shown = axes.imshow(
         _plane(volume, row.axis, index), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=rows / columns
     )
     outline = _plane(head.mask, row.axis, index)
     # A slice without or full of mask has no outline, and contour would warn about it.
-    if row.is_magnitude and outline.any() and not outline.all():
+    if row.shows == _MAGNITUDE and outline.any() and not outline.all():
         axes.contour(outline.astype(float), levels=[0.5], colors=[_OUTLINE], linewidths=0.8)
     return shown
 

@@ -25,7 +25,9 @@ from node.errors import NodeError
 from node.inbox import Inbox
 from node.recipe_files import read_recipe
 from node.settings import Settings
-from pipeline.recipe import Recipe, find_method
+from pipeline.networks.cards import training_state
+from pipeline.networks.weights import verified_digest
+from pipeline.recipe import Recipe
 
 # SQLite's locks do not hold on these, and a record that two writers damage is no record.
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
@@ -185,15 +187,25 @@ def _rules(settings: Settings) -> Iterator[Finding]:
             yield Finding("rules", Level.WARNING, why, "Name a peer in its destinations.")
         else:
             yield Finding("rules", Level.OK, f"{rule.name}: recipe {rule.recipe}, to {', '.join(rule.destinations)}.")
-        yield _weights(recipe)
+        yield from _weights(recipe)
 
 
-def _weights(recipe: Recipe) -> Finding:
-    learned = [choice.method for step, choice in recipe.steps.items() if find_method(step, choice.method).learned]
-    if learned:
-        why = f"Recipe {recipe.name} uses trained networks ({', '.join(learned)})."
-        return Finding("weights", Level.WARNING, why, "See that their weights are installed.")
-    return Finding("weights", Level.OK, f"Recipe {recipe.name} needs no trained weights.")
+def _weights(recipe: Recipe) -> Iterator[Finding]:
+    if not recipe.networks:
+        yield Finding("weights", Level.OK, f"Recipe {recipe.name} needs no trained weights.")
+    for name in recipe.networks:
+        try:
+            digest = verified_digest(name)
+        except pipeline.errors.PipelineError as error:
+            why = f"Recipe {recipe.name} would refuse every series: {error}"
+            yield Finding("weights", Level.PROBLEM, why, "Do what the sentence says, or name another recipe.")
+            continue
+        state = training_state(name)
+        why = f"Recipe {recipe.name}: the weights of {name} are whole, SHA-256 {digest[:12]}…; they are {state.state}."
+        if state.is_full:
+            yield Finding("weights", Level.OK, why)
+        else:
+            yield Finding("weights", Level.WARNING, why, f"Read the card: pipeline/networks/weights/{name}.md.")
 
 
 def _label_map(settings: Settings) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 import json
 import os
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,19 @@ from dicom_io.series import SourceSeries
 from node.contact_sheet import contact_sheet
 from node.convert import PPB_PER_PPM, maps_artefact
 from node.nifti import sha256_of, write_volume
-from node.objects import Regions, describe_run, make_objects, measure_regions
+from node.objects import (
+    CLASSICAL_TWIN,
+    SUSCEPTIBILITY,
+    Regions,
+    describe_run,
+    describe_twin,
+    is_fallback,
+    make_objects,
+    measure_regions,
+)
 from node.software import software
 from pipeline.acquisition import Acquisition
-from pipeline.maps import Quality
+from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, Quality
 from pipeline.memory import return_freed_volumes
 from pipeline.recipe import Recipe
 from pipeline.regions.measurements import RegionMeasurement
@@ -29,8 +38,12 @@ from pipeline.run import run
 SUMMARY = "summary.json"
 DICOM_FOLDER = "dicom"
 ENCODING, WRITING = "encoding", "writing"
+IMAGES = (SUSCEPTIBILITY, CLASSICAL_TWIN)
 UNITS = {
     "susceptibility": "ppm",
+    "classical_susceptibility": "ppm",
+    "susceptibility_spread": "ppm",
+    "cone_part": "ppm",
     "total_field": "ppm",
     "local_field": "ppm",
     "field_noise": "ppm",
@@ -101,7 +114,7 @@ def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnPro
         on_progress(ENCODING, 1.0)
     on_progress(WRITING, 0.0)
     files += _write_maps(arrays, given.affine_ras, out)
-    files.append(_draw(given, arrays["susceptibility"], arrays["mask"], recipe, out))
+    files.append(_draw(given, arrays, recipe, quality, out))
     on_progress(WRITING, 1.0)
     return {
         "performed_at": performed_at.isoformat(timespec="seconds"),
@@ -118,6 +131,9 @@ def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnPro
         "reference": reference,
         "quality": quality.figures,
         "warnings": list(quality.warnings),
+        "susceptibility_source": quality.susceptibility_source,
+        "findings": quality.as_dict()["findings"],
+        "weights": quality.weights,
         "regions": [region_in_ppb(region) for region in measured],
         "files": files,
     }
@@ -164,7 +180,7 @@ def remove_former_results(out: Path) -> None:
 
 def region_in_ppb(region: RegionMeasurement) -> dict[str, Any]:
     """Return a region's values for people [ppb, ml]."""
-    return {
+    values = {
         "label": int(region.label),
         "name": region.name,
         "mean_ppb": round(float(region.mean) * PPB_PER_PPM, 2),
@@ -173,6 +189,20 @@ def region_in_ppb(region: RegionMeasurement) -> dict[str, Any]:
         "volume_ml": round(float(region.volume_ml), 4),
         "n_voxels": int(region.n_voxels),
     }
+    return values | trust_in_ppb(vars(region))
+
+
+def trust_in_ppb(region: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a region [ppm] has beside a learned map for people [ppb, %]: nothing where no such map was made."""
+    found = {}
+    if region.get("classical_mean") is not None:
+        found["classical_mean_ppb"] = round(region["classical_mean"] * PPB_PER_PPM, 2)
+        found["difference_ppb"] = round((region["mean"] - region["classical_mean"]) * PPB_PER_PPM, 2)
+    if region.get("half_width") is not None:
+        found["half_width_ppb"] = round(region["half_width"] * PPB_PER_PPM, 2)
+    if region.get("cone_share") is not None:
+        found["cone_share_percent"] = round(100 * region["cone_share"], 1)
+    return found
 
 
 def use_threads(threads: int) -> None:
@@ -194,6 +224,7 @@ def _write_objects(
     assert given.source is not None
     described = describe_run(
         recipe=recipe,
+        quality=quality.as_dict(),
         software=software(),
         input_digest=digest(sorted(given.digests)),
         reference=reference,
@@ -201,7 +232,8 @@ def _write_objects(
         performed_at=performed_at,
         research_use_only=True,
     )
-    made = make_objects(arrays, quality.figures, measured, given.regions, given.source, described)
+    twin = describe_twin(recipe, described)
+    made = make_objects(arrays, quality.as_dict(), measured, given.regions, given.source, described, twin=twin)
     folder = out / DICOM_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -211,7 +243,7 @@ def _write_objects(
             {
                 "path": f"{DICOM_FOLDER}/{one.name}",
                 "kind": f"DICOM {one.kind}",
-                "unit": "ppb" if one.kind == "susceptibility" else "",
+                "unit": "ppb" if one.kind in IMAGES else "",
                 "sha256": one.sha256,
                 "SOPInstanceUID": one.SOPInstanceUID,
                 "SeriesInstanceUID": one.SeriesInstanceUID,
@@ -232,11 +264,24 @@ def _write_maps(arrays: dict[str, np.ndarray], affine_ras: np.ndarray, out: Path
     return files
 
 
-def _draw(given: LocalInput, susceptibility: np.ndarray, mask: np.ndarray, recipe: Recipe, out: Path) -> dict[str, Any]:
+def _draw(
+    given: LocalInput, arrays: Mapping[str, np.ndarray], recipe: Recipe, quality: Quality, out: Path
+) -> dict[str, Any]:
     path = out / "contact_sheet.png"
     magnitude = given.acquisition.magnitude.square().mean(dim=0).sqrt().cpu().numpy()
-    title = f"Lodestone · {recipe.name} · for research use only"
-    contact_sheet(path, susceptibility, magnitude, mask.astype(bool), RAS_FROM_LPS @ given.affine_ras, title)
+    known = quality.as_dict()
+    whose = f" · {quality.susceptibility_source} map" if quality.weights else ""
+    # A classical map in the network's place would be compared with itself.
+    twin = None if is_fallback(known) else arrays.get(CLASSICAL_SUSCEPTIBILITY)
+    contact_sheet(
+        path,
+        arrays["susceptibility"],
+        magnitude,
+        arrays["mask"].astype(bool),
+        RAS_FROM_LPS @ given.affine_ras,
+        f"Lodestone · {recipe.name}{whose} · for research use only",
+        twin,
+    )
     return {"path": path.name, "kind": "contact sheet", "unit": "ppb", "sha256": sha256_of(path)}
 
 

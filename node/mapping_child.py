@@ -34,11 +34,10 @@ class MappingRequest:
 
 @dataclass(frozen=True)
 class MappingResult:
-    """What the child says about a finished run."""
+    """What the child says about a finished run; `quality` is what `Quality.as_dict` gives."""
 
     device: str
-    figures: dict[str, float]
-    warnings: list[str]
+    quality: dict[str, Any]
     seconds_per_step: dict[str, float] = field(default_factory=dict)
     peak_memory_gib: float = 0.0
 

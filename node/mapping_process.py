@@ -66,8 +66,7 @@ def _map(request: MappingRequest, messages: TextIO) -> MappingResult:
     write_artefact(Path(request.output), arrays, metadata)
     return MappingResult(
         device=_describe(device),
-        figures=quality.figures,
-        warnings=list(quality.warnings),
+        quality=quality.as_dict(),
         seconds_per_step={step: round(seconds, 3) for step, seconds in clock.seconds.items()},
         peak_memory_gib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 3),
     )

@@ -155,10 +155,14 @@ class RegionsSection(Section):
 
 
 class OutputSection(Section):
-    """Which objects are made, and whether they are marked as for research only."""
+    """Which objects are made, and whether they are marked as for research only.
 
-    objects: tuple[Literal["susceptibility", "segmentation", "report"], ...] = (
+    `classical` is the classical map beside a network's, for recipes that have one.
+    """
+
+    objects: tuple[Literal["susceptibility", "classical", "segmentation", "report"], ...] = (
         "susceptibility",
+        "classical",
         "segmentation",
         "report",
     )

@@ -1,7 +1,8 @@
 """The output of the mathematics: maps with their units, and figures of their quality."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 
@@ -61,6 +62,16 @@ class Quality:
     warnings: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     weights: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for a file or the record."""
+        return {
+            "figures": dict(self.figures),
+            "warnings": list(self.warnings),
+            "findings": [asdict(finding) for finding in self.findings],
+            "weights": dict(self.weights),
+            "susceptibility_source": self.susceptibility_source,
+        }
 
     @property
     def susceptibility_source(self) -> str:

@@ -11,7 +11,8 @@ from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
 from pipeline.grid import Grid
 from pipeline.input_check import all_finite
 from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, COMPANIONS, Maps, Quality
-from pipeline.method import Finding, Method, OnFinding, OnIteration, StepContext
+from pipeline.method import LEARNED_MAP_USED, Finding, Method, OnFinding, OnIteration, StepContext
+from pipeline.networks.cards import training_state
 from pipeline.networks.weights import verified_digest
 from pipeline.operators.dipole import Dipole
 from pipeline.operators.padding import frame_around
@@ -57,6 +58,8 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
     try:
         findings: list[Finding] = []
         artefacts = _run_steps(acquisition, recipe, on_progress or _ignore, findings.append)
+        if recipe.networks and not any(LEARNED_MAP_USED in finding.figures for finding in findings):
+            findings.append(_unchecked(recipe))
         maps = _collect(artefacts, recipe, acquisition.grid)
         quality = assess(maps, artefacts, acquisition.grid, acquisition.echo_times_s, acquisition.b0_tesla, findings)
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -117,6 +120,13 @@ def _run_steps(
             artefacts.update(made)
         on_progress(step, 1.0)
     return artefacts
+
+
+def _unchecked(recipe: Recipe) -> Finding:
+    """Return what is to be said of a network that says nothing of its own map."""
+    named = ", ".join(f"{name} ({training_state(name).state})" for name in recipe.networks)
+    sentence = f"The map is that of the network {named}: no check of it was made, and no classical map is beside it."
+    return Finding("unchecked", sentence, {LEARNED_MAP_USED: 1.0})
 
 
 def _twin_with_same_reference(

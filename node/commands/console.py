@@ -93,13 +93,27 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+TRUST_COLUMNS = (
+    ("classical_mean_ppb", "classical [ppb]"),
+    ("difference_ppb", "difference [ppb]"),
+    ("half_width_ppb", "90 % interval ± [ppb]"),
+    ("cone_share_percent", "unmeasured [%]"),
+)
+"""What a region has beside a learned map, by its key in a summary."""
+
+
 def print_regions(regions: Sequence[Mapping[str, Any]]) -> None:
     """Print the values of regions, given in ppb and ml."""
     table = Table("region", "mean [ppb]", "SD [ppb]", "median [ppb]", "volume [ml]", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
+    # What a learned map comes with; a region may lack its interval, as the brain does.
+    beside = [(key, heading) for key, heading in TRUST_COLUMNS if any(key in region for region in regions)]
+    for _, heading in beside:
+        table.add_column(heading, justify="right")
     for region in regions:
         # Adding zero turns a rounded -0.0 into 0.0.
         values = (round(region[name], 1) + 0.0 for name in ("mean_ppb", "sd_ppb", "median_ppb"))
-        table.add_row(region["name"], *(f"{value:.1f}" for value in values), f"{region['volume_ml']:.2f}")
+        trust = (f"{region[key] + 0.0:.1f}" if key in region else "" for key, _ in beside)
+        table.add_row(region["name"], *(f"{value:.1f}" for value in values), f"{region['volume_ml']:.2f}", *trust)
     out.print(table)

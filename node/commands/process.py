@@ -23,6 +23,7 @@ from node.local_input import (
     summary_of_grid,
 )
 from node.local_run import LocalInput, local_steps, map_locally, remove_former_results, use_threads, write_summary
+from node.objects import CLASSICAL_TWIN, SUSCEPTIBILITY
 from node.recipe_files import read_recipe
 from pipeline.recipe import Recipe
 
@@ -136,6 +137,10 @@ def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> 
     for note in (*summary["input"]["notes"], *summary["input"].get("ignored", ())):
         rows.add_row("note", note)
     rows.add_row("recipe", f"{summary['recipe']['name']}, SHA-256 {summary['recipe']['digest'][:16]}…")
+    for name, sha256 in summary["weights"].items():
+        rows.add_row("weights", f"{name}, SHA-256 {sha256[:16]}…")
+    if summary["weights"]:
+        rows.add_row("map", summary["susceptibility_source"])
     rows.add_row("reference", summary["reference"])
     for name, value in summary["quality"].items():
         rows.add_row(words(name), f"{value:.4g}")
@@ -146,19 +151,21 @@ def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> 
     out.print(rows)
     for warning in summary["warnings"]:
         out.print(Text.assemble(("warning  ", "bold yellow"), warning), soft_wrap=True)
+    for finding in (finding for finding in summary["findings"] if not finding["is_warning"]):
+        out.print(Text.assemble(("check    ", "bold green"), finding["sentence"]), soft_wrap=True)
     if summary["regions"]:
         print_regions(summary["regions"])
     _print_files(summary["files"], folder)
 
 
 def _print_files(files: list[dict[str, Any]], folder: Path) -> None:
-    images = [file for file in files if file["kind"] == "DICOM susceptibility"]
-    shown = [file for file in files if file not in images]
     table = Table.grid(padding=(0, 2))
-    if images:
-        first, last = images[0]["path"], images[-1]["path"]
-        table.add_row(f"{first} … {last.rsplit('-', 1)[-1]}", f"{len(images)} MR images [ppb]")
-    for file in shown:
+    kinds = [f"DICOM {kind}" for kind in (SUSCEPTIBILITY, CLASSICAL_TWIN)]
+    for kind in kinds:
+        if images := [file for file in files if file["kind"] == kind]:
+            first, last = images[0]["path"], images[-1]["path"]
+            table.add_row(f"{first} … {last.rsplit('-', 1)[-1]}", f"{len(images)} MR images [ppb]")
+    for file in (file for file in files if file["kind"] not in kinds):
         table.add_row(file["path"], file["kind"] + (f" [{file['unit']}]" if file["unit"] else ""))
     table.add_row("summary.json", "everything above, with digests")
     out.print(f"In {folder}:", style="bold", soft_wrap=True)

@@ -21,6 +21,7 @@ from db.series import Series
 from db.session import Database, migrate
 from node.commands.console import FAILED, err, out, print_json, print_regions, words
 from node.errors import UnknownSeries
+from node.local_run import trust_in_ppb
 from node.settings import load_settings
 
 MOST_ALIKE = 3
@@ -131,10 +132,16 @@ def print_run(run: dict[str, Any]) -> None:
     rows.add_row("inputs", f"{len(run['inputs'])} instances, SHA-256 {run['input_digest']}")
     rows.add_row("software", ", ".join(f"{name} {version}" for name, version in flat(run["software"])))
     rows.add_row("device", run["device"])
+    for name, sha256 in run["quality"].get("weights", {}).items():
+        rows.add_row("weights", f"{name}, SHA-256 {sha256}")
+    if run["quality"].get("weights"):
+        rows.add_row("map", run["quality"]["susceptibility_source"])
     for name, value in run["quality"].get("figures", {}).items():
         rows.add_row(words(name), f"{value:.4g}")
     for warning in run["quality"].get("warnings", ()):
         rows.add_row(Text("warning", style="yellow"), warning)
+    for finding in (one for one in run["quality"].get("findings", ()) if not one["is_warning"]):
+        rows.add_row(Text("check", style="green"), finding["sentence"])
     if run["seal"]:
         intact = "intact" if run["seal"]["is_intact"] else "BROKEN"
         rows.add_row("seal", f"{run['seal']['sha256']} ({intact})")
@@ -145,7 +152,11 @@ def print_run(run: dict[str, Any]) -> None:
 
 def in_ppb(region: dict[str, Any]) -> dict[str, Any]:
     """Return a region's values [ppm], as the record keeps them, in ppb."""
-    return {**region, **{f"{name}_ppb": 1000.0 * region[name] for name in ("mean", "sd", "median")}}
+    return {
+        **region,
+        **{f"{name}_ppb": 1000.0 * region[name] for name in ("mean", "sd", "median")},
+        **trust_in_ppb(region),
+    }
 
 
 def print_audit(config: Path, text: str | None, limit: int | None, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """encoded: maps have become valid DICOM objects in the outbox, known by their UIDs before anything is sent."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
 from node.journey.assembled import inputs_of
 from node.journey.mapped import MAPS
-from node.objects import MadeObject, Regions, describe_run, make_objects, measure_regions
+from node.objects import MadeObject, Regions, describe_run, describe_twin, make_objects, measure_regions
 from node.region_labels import labels_on_grid
 from node.services import Services
 from node.workspace import Artefact
@@ -86,8 +86,10 @@ def _make(
         labels, note = labels_on_grid(settings.label_map, source.geometry)
         regions = Regions(labels, settings.regions.label_names)
     measured = measure_regions(maps.arrays, regions, source.geometry.voxel_size_mm)
+    recipe = parse_recipe(run.recipe_text)
     description = describe_run(
-        recipe=parse_recipe(run.recipe_text),
+        recipe=recipe,
+        quality=run.quality,
         software=run.software,
         input_digest=run.input_digest,
         reference=_words(maps.metadata["reference"]),
@@ -95,9 +97,10 @@ def _make(
         performed_at=run.performed_at,
         research_use_only=settings.output.research_use_only,
     )
-    figures: Mapping[str, float] = run.quality["figures"]
+    twin = describe_twin(recipe, description)
     kinds = settings.output.objects
-    return make_objects(maps.arrays, figures, measured, regions, source, description, kinds), measured, note
+    made = make_objects(maps.arrays, run.quality, measured, regions, source, description, kinds, twin)
+    return made, measured, note
 
 
 def _remember(session: Session, run: Run, made: Sequence[MadeObject], paths: Sequence[Path], outbox: Path) -> None:
@@ -122,7 +125,7 @@ def _remember(session: Session, run: Run, made: Sequence[MadeObject], paths: Seq
 
 
 def _as_dict(region: RegionMeasurement) -> dict[str, float | int | str]:
-    return {name: _plain(value) for name, value in vars(region).items()}
+    return {name: _plain(value) for name, value in vars(region).items() if value is not None}
 
 
 def _plain(value: object) -> float | int | str:

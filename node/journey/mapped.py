@@ -52,9 +52,11 @@ def step(series_key: str, services: Services) -> None:
         series.expect_revision(current, revision)
         run = runs.get(session, series_key, revision)
         run.device = result.device
-        run.quality = {"figures": result.figures, "warnings": list(result.warnings)}
+        run.quality = result.quality
         artefacts.remember(session, series_key, revision, MAPS, maps_digest)
         details = {"artefact": maps_digest, "device": result.device, "peak_memory_gib": result.peak_memory_gib}
+        if result.quality["weights"]:
+            details |= {name: result.quality[name] for name in ("susceptibility_source", "weights")}
         runs.record_step(run, State.MAPPED, started_at, details | {"seconds_per_step": result.seconds_per_step})
         current.progress_step = current.progress_fraction = None
         series.change_state(session, current, State.MAPPED, details | {"recipe_digest": run.recipe_digest})

@@ -38,6 +38,7 @@ def _document(session: Session, run: Run, source: Series) -> dict[str, Any]:
         "input_digest": run.input_digest,
         "recipe_digest": run.recipe_digest,
         "software": run.software,
+        "weights": run.quality.get("weights", {}),
         "device": run.device,
         "outputs": {made.sop_instance_uid: made.sha256 for made in outputs.of_run(session, run.key)},
         "deliveries": deliveries.summary(deliveries.of_run(session, run.key)),

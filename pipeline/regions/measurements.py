@@ -16,6 +16,9 @@ class RegionMeasurement:
 
     `mean`, `sd` and `median` have the map's unit (ppm for susceptibility); `sd` is that of the region's voxels, 0 for a
     single one. `volume_ml` [ml] counts the voxels that were measured.
+
+    Beside a learned map: `classical_mean` is that of the classical map, `half_width` that of the 90 % interval of the
+    mean, `cone_share` the share of the contrast, 0 to 1, from frequencies that the field hardly shows; None elsewhere.
     """
 
     label: int
@@ -25,6 +28,9 @@ class RegionMeasurement:
     median: float
     volume_ml: float
     n_voxels: int
+    classical_mean: float | None = None
+    half_width: float | None = None
+    cone_share: float | None = None
 
 
 def measure(

@@ -88,3 +88,17 @@ def test_volumes_of_different_shape_are_refused(tmp_path: Path) -> None:
     susceptibility, magnitude, mask = head()
     with pytest.raises(ValueError, match="shapes differ"):
         contact_sheet(tmp_path / "x.png", susceptibility[1:], magnitude, mask, np.eye(4), TITLE)
+
+
+def test_beside_a_network_s_map_its_twin_and_their_difference_are_two_rows_more(tmp_path: Path) -> None:
+    susceptibility, magnitude, mask = head()
+    affine = affine_for((0, 1, 2), (1, 1, 1))
+    contact_sheet(tmp_path / "alone.png", susceptibility, magnitude, mask, affine, TITLE)
+    contact_sheet(tmp_path / "both.png", susceptibility, magnitude, mask, affine, TITLE, susceptibility - 0.2 * mask)
+    alone, both = (imread(tmp_path / f"{name}.png")[..., :3] for name in ("alone", "both"))
+    assert both.shape[0] > 1.3 * alone.shape[0]
+    # The difference, 0.2 ppm everywhere in the brain, is white; the brain of the map itself is not.
+    third_row = both[int(0.36 * both.shape[0]) : int(0.5 * both.shape[0])]
+    assert (third_row.min(axis=-1) > 0.99).mean() > 0.1
+    with pytest.raises(ValueError, match="shapes differ"):
+        contact_sheet(tmp_path / "no.png", susceptibility, magnitude, mask, affine, TITLE, magnitude[1:])

@@ -1,18 +1,22 @@
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dicom_io.network.part10 import read_envelope
-from node import app
+from node import app, installation_check
 from node.archive import EmbeddedArchive
 from node.installation_check import Finding, Level, check, file_system_of
 from node.journey.received import receive
 from node.services import Services
 from node.settings import Settings, load_settings
 from node.site import write_site
+from pipeline.networks.cards import training_state
+from pipeline.networks.weights import verified_digest
 from tests.dicom_io.network.conftest import write_image
+from tests.pipeline.learned_stub import NAME, folder_with_weights
 from tests.waiting import free_port
 
 RECIPE = """
@@ -99,6 +103,25 @@ def test_a_recipe_that_cannot_be_used_is_a_problem(site: Settings) -> None:
     own._file = site.file
     levels = {finding.level for finding in findings(own, "rules")}
     assert levels == {Level.PROBLEM}
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [(None, Level.PROBLEM), ("", Level.WARNING), ("undertrained", Level.WARNING), ("fully trained", Level.OK)],
+)
+def test_a_recipe_with_a_network_is_as_good_as_its_weights(
+    site: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None, level: Level
+) -> None:
+    weights = tmp_path / "weights"
+    for name, function in (("verified_digest", verified_digest), ("training_state", training_state)):
+        monkeypatch.setattr(installation_check, name, partial(function, folder=weights))
+    if state is not None:
+        folder_with_weights(weights)
+        (weights / f"{NAME}.md").write_text(f"**State: {state}.**\n" if state else "nothing known\n")
+    (finding,) = findings(changed(site, 'recipe = "default"', 'recipe = "learned"'), "weights")
+    assert finding.level is level
+    told = f"{finding.sentence} {finding.remedy}"
+    assert (f"lodestone train {NAME} --export" if state is None else f"weights/{NAME}.md") in told or level is Level.OK
 
 
 def test_a_file_system_is_known_by_its_mount() -> None:

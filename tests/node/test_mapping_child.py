@@ -54,7 +54,7 @@ def test_maps_progress_and_figures_come_back_and_a_second_run_gives_the_same_byt
     assert maps.arrays["mask"].any()
     assert {step for step, _ in heard} == set(result.seconds_per_step)
     assert {("masking", 0.0), ("masking", 1.0)} <= set(heard)
-    assert result.figures["n_echoes_used"] == 2
+    assert result.quality["figures"]["n_echoes_used"] == 2
     assert result.device == "cpu, 1 threads"
     first = workspace.adopt(Path(request.output))
     map_in_child(request, 120, lambda *what: None, lambda: True)

@@ -12,11 +12,25 @@ import pytest
 from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
 from node.journey.encoded import write_objects
-from node.objects import ALL_KINDS, MadeObject, Regions, describe_run, make_objects, measure_regions, method_sentence
+from node.objects import (
+    ALL_KINDS,
+    MadeObject,
+    Regions,
+    describe_run,
+    describe_twin,
+    make_objects,
+    measure_regions,
+    method_sentence,
+)
+from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, CONE_PART, SUSCEPTIBILITY_SPREAD, Quality
+from pipeline.method import LEARNED_MAP_USED, Finding
 from pipeline.recipe import builtin_recipe
 from tests.node import scans
 
-QUALITY = {"mask_volume_ml": 12.5, "field_noise_median_ppb": 1.25}
+QUALITY = Quality({"mask_volume_ml": 12.5, "field_noise_median_ppb": 1.25}).as_dict()
+WEIGHTS = {"lodestone_net": "9" * 64}
+PASSED = Finding("noise", "The map explains the field as far as its noise allows.", {LEARNED_MAP_USED: 1.0}, False)
+FAILED = Finding("envelope", "Voxels of 4.0 mm are larger than any in the training.", {LEARNED_MAP_USED: 0.0})
 SOFTWARE = {"lodestone": "0.1.0", "code_revision": "source-0123456789ab"}
 
 
@@ -40,9 +54,34 @@ def regions() -> Regions:
     return Regions(labels, {3: "left caudate nucleus"})
 
 
+def learned_maps() -> dict[str, np.ndarray]:
+    """Return the maps with the classical one 20 ppb lower in the nucleus, a spread of 4 ppb, and an empty cone."""
+    made = maps()
+    nucleus = made["susceptibility"] > 0
+    return {
+        **made,
+        CLASSICAL_SUSCEPTIBILITY: np.where(nucleus, np.float32(0.03), np.float32(0)),
+        SUSCEPTIBILITY_SPREAD: made["mask"] * np.float32(0.004),
+        CONE_PART: 0 * made["susceptibility"],
+    }
+
+
+def make_learned(source: SourceSeries, finding: Finding, kinds: tuple[str, ...] = ALL_KINDS) -> list[MadeObject]:
+    warnings = (finding.sentence,) if finding.is_warning else ()
+    quality = Quality(dict(finding.figures), ("The field is noisy.", *warnings), (finding,), WEIGHTS).as_dict()
+    recipe = builtin_recipe("learned")
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    run = describe_run(recipe, quality, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True)
+    measured = measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm)
+    return make_objects(
+        learned_maps(), quality, measured, regions(), source, run, kinds, twin=describe_twin(recipe, run)
+    )
+
+
 def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = ALL_KINDS) -> list[MadeObject]:
     description = describe_run(
         builtin_recipe("default"),
+        QUALITY,
         SOFTWARE,
         "e" * 64,
         "whole brain",
@@ -112,6 +151,73 @@ def test_every_method_is_named_with_its_source() -> None:
     assert "phase unwrapping by romeo" in sentence
     assert "doi:" in sentence
     assert sentence.endswith(".")
+
+
+def read(made: MadeObject) -> pydicom.Dataset:
+    return pydicom.dcmread(io.BytesIO(made.content))
+
+
+def test_beside_a_network_s_map_its_classical_twin_is_a_series_of_its_own(source: SourceSeries) -> None:
+    made = make_learned(source, PASSED)
+    assert [one.kind for one in made] == ["susceptibility"] * 16 + ["classical"] * 16 + ["segmentation", "report"]
+    learned, twin = read(made[7]), read(made[16 + 7])
+    assert learned.SeriesInstanceUID != twin.SeriesInstanceUID
+    assert (learned.pixel_array.max(), twin.pixel_array.max()) == (50, 30)
+    assert "QSM learned" in learned.SeriesDescription
+    assert "QSM classical" in twin.SeriesDescription
+    assert "This map is that of the network lodestone_net." in learned.DerivationDescription
+    assert "9" * 64 in learned.DerivationDescription
+    assert "dipole inversion by weighted_tv" in twin.ContributingEquipmentSequence[1].ContributionDescription
+    wanted = make_learned(source, PASSED, ("susceptibility", "report"))
+    assert {one.kind for one in wanted} == {"susceptibility", "report"}
+
+
+def test_a_classical_map_in_the_network_s_place_is_sent_once_and_says_why(source: SourceSeries) -> None:
+    made = make_learned(source, FAILED)
+    assert [one.kind for one in made] == ["susceptibility"] * 16 + ["segmentation", "report"]
+    image = read(made[0])
+    assert "QSM classical" in image.SeriesDescription
+    assert "not that of the network lodestone_net. Voxels of 4.0 mm are larger" in image.ImageComments
+    assert "dipole inversion by weighted_tv" in image.ContributingEquipmentSequence[1].ContributionDescription
+    texts = [item.TextValue for item in _items(read(made[-1])) if "TextValue" in item]
+    assert sum("Voxels of 4.0 mm" in text for text in texts) == 1
+    assert any("The field is noisy." in text for text in texts)
+
+
+def test_the_report_compares_each_region_with_the_classical_map(source: SourceSeries) -> None:
+    report = read(make_learned(source, PASSED)[-1])
+    group = next(item for item in _items(report) if "caudate" in _words(item))
+    values = {
+        item.ConceptNameCodeSequence[0].CodeMeaning: float(item.MeasuredValueSequence[0].NumericValue)
+        for item in _items(group)
+        if item.ValueType == "NUM"
+    }
+    assert values["Magnetic susceptibility by the classical inversion"] == pytest.approx(30.0)
+    assert values["Difference from the classical inversion"] == pytest.approx(20.0)
+    assert values["Half width of the 90 percent interval of the mean"] == pytest.approx(4.0)
+    assert values["Share of the contrast that the field hardly shows"] == 0.0
+    texts = [item.TextValue for item in _items(report) if "TextValue" in item]
+    assert PASSED.sentence in texts
+    assert "This map is that of the network lodestone_net." in texts
+
+
+def test_other_weights_make_other_objects_and_another_device(source: SourceSeries) -> None:
+    recipe, moment = builtin_recipe("learned"), datetime(2026, 1, 2, tzinfo=UTC)
+    runs = [
+        describe_run(
+            recipe,
+            Quality(weights={"lodestone_net": digit * 64}).as_dict(),
+            SOFTWARE,
+            "e" * 64,
+            "csf",
+            "AE",
+            moment,
+            True,
+        )
+        for digit in "12"
+    ]
+    assert runs[0].identity != runs[1].identity
+    assert runs[0].device_uid != runs[1].device_uid
 
 
 def test_a_written_object_is_complete_or_absent(source: SourceSeries, tmp_path: Path) -> None:

@@ -1,37 +1,25 @@
 """A learned recipe refuses early without its weights, and its map comes with its twin, findings and digests."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-import pipeline.run
 from pipeline.errors import WeightsAltered, WeightsMissing, WeightsUnknown
 from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, CONE_PART, SUSCEPTIBILITY_SPREAD
-from pipeline.method import LEARNED_MAP_USED, Finding, Method, NoSettings
-from pipeline.methods import STEPS
-from pipeline.networks.table import NETWORKS
-from pipeline.networks.weights import store_weights, verified_digest, weights_digest
+from pipeline.method import Finding
 from pipeline.recipe import Recipe, builtin_recipe, builtin_recipe_text, parse_recipe
 from pipeline.run import run
 from pipeline.simulation.phantom import adult_head
 from pipeline.simulation.scanner import SMALL, acquire
+from tests.pipeline.learned_stub import FAILED, NAME, PASSED, folder_with_weights, use_stub, use_weights_of
 
-NAME = "lodestone_net"
-SHIFT_PPM = 0.03
 RECIPE = parse_recipe(builtin_recipe_text("learned").replace('method = "robust"', 'method = "v_sharp"'))
-
-
-def folder_with_weights(tmp_path: Path) -> Path:
-    torch.manual_seed(5)
-    store_weights(NAME, NETWORKS[NAME].make().state_dict(), tmp_path)
-    return tmp_path
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, folder: Path, recipe: Recipe = RECIPE) -> str:
     told: list[str] = []
-    monkeypatch.setattr(pipeline.run, "verified_digest", partial(verified_digest, folder=folder))
+    use_weights_of(monkeypatch, folder)
     with pytest.raises((WeightsUnknown, WeightsMissing, WeightsAltered)) as refusal:
         run(acquire(adult_head(), SMALL).acquisition, recipe, lambda step, _: told.append(step))
     assert told == []
@@ -62,31 +50,35 @@ def test_the_learned_recipe_is_the_default_one_in_two_steps() -> None:
 
 
 def test_twin_findings_and_digests_come_with_the_map(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def invert(artefacts, context, settings):
-        made = STEPS["dipole_inversion"]["tkd"].run(artefacts, context, STEPS["dipole_inversion"]["tkd"].settings())
-        found, mask = made["susceptibility"], artefacts["mask"]
-        context.on_finding(Finding("noise", "The map explains the field.", {LEARNED_MAP_USED: 1.0}, is_warning=False))
-        context.on_finding(Finding("cone", "Much of the map was never measured.", {"cone_share": 0.4}))
-        return {
-            "susceptibility": found,
-            CLASSICAL_SUSCEPTIBILITY: torch.where(mask, found + SHIFT_PPM, 0.0),
-            SUSCEPTIBILITY_SPREAD: torch.where(mask, 0.01, 0.0),
-            CONE_PART: 0.3 * found,
-        }
-
-    outputs = ("susceptibility", CLASSICAL_SUSCEPTIBILITY, SUSCEPTIBILITY_SPREAD, CONE_PART)
-    stub = Method(NAME, "2026", invert, NoSettings, ("local_field", "mask"), outputs, learned=True)
-    monkeypatch.setitem(STEPS["dipole_inversion"], NAME, stub)
-    folder = folder_with_weights(tmp_path)
-    monkeypatch.setattr(pipeline.run, "verified_digest", partial(verified_digest, folder=folder))
+    warning = Finding("cone", "Much of the map was never measured.", {"cone_share": 0.4})
+    digest = use_stub(monkeypatch, tmp_path, PASSED, warning)
     maps, quality = run(acquire(adult_head(), SMALL).acquisition, RECIPE)
     twin = maps.companions[CLASSICAL_SUSCEPTIBILITY]
     # Both maps have their zero at the mean of the brain, so a constant between them is gone.
-    assert torch.allclose(twin, maps.susceptibility, atol=1e-6)
+    assert torch.allclose(twin, 0.9 * maps.susceptibility, atol=1e-6)
     assert not twin[~maps.mask].any()
     assert {SUSCEPTIBILITY_SPREAD, CONE_PART} <= set(maps.companions)
-    assert quality.weights == {NAME: weights_digest(NAME, folder)}
+    assert quality.weights == {NAME: digest}
     assert quality.susceptibility_source == "learned"
     assert quality.figures["cone_share"] == 0.4
-    assert "Much of the map was never measured." in quality.warnings
+    assert warning.sentence in quality.warnings
     assert [finding.name for finding in quality.findings] == ["noise", "cone"]
+
+
+def test_a_failed_check_leaves_the_classical_map_and_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_stub(monkeypatch, tmp_path, FAILED)
+    maps, quality = run(acquire(adult_head(), SMALL).acquisition, RECIPE)
+    assert quality.susceptibility_source == "classical"
+    assert FAILED.sentence in quality.warnings
+    assert torch.equal(maps.susceptibility, maps.companions[CLASSICAL_SUSCEPTIBILITY])
+
+
+def test_a_network_that_says_nothing_of_its_map_is_called_unchecked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_stub(monkeypatch, tmp_path)
+    _, quality = run(acquire(adult_head(), SMALL).acquisition, RECIPE)
+    assert quality.susceptibility_source == "learned"
+    assert any("no check of it was made" in sentence for sentence in quality.warnings)
