@@ -81,8 +81,8 @@ _LODESTONE = TrainingPlan(
     recipe=ANY,
     visits=100_000,
     source=(
-        "this project: Adam 1e-3 with a cosine; L1 + 0.5 root mean square + 0.3 gradient L1 + 0.1 field L1 after removal "
-        "of the mean"
+        "this project: Adam 1e-3 with a cosine; L1 + 0.5 root mean square + 0.3 gradient L1 + 0.1 field L1 after "
+        "removal of the mean"
     ),
     window=64,
     reuse=8,
