@@ -1,7 +1,7 @@
 """Inversions to compare: classical methods and trained networks, each a function of one sample with known truth."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,12 @@ def artefacts_of(drawn: Sample) -> Mapping[str, Tensor]:
 def context_of(drawn: Sample) -> StepContext:
     """Return what an inversion may know of a sample beside its arrays."""
     return StepContext(drawn.grid, echo_times_s=(ECHO_TIME_S,))
+
+
+def without_faults(recipe: DataRecipe, size: int) -> DataRecipe:
+    """Return a recipe of cubes whose fields hold noise, but no left-over background, wrong mask or outliers."""
+    clean = replace(recipe, residual_background_share=0.0, mask_error_share=0.0, outlier_share=0.0)
+    return replace(clean, shape=(size, size, size))
 
 
 def held_out_samples(recipe: DataRecipe, count: int, seed: int = SEED) -> list[Sample]:

@@ -30,8 +30,8 @@ from pipeline.training.plans import ANY, AXIAL, find_plan
 SHOWN = 0.5
 """A structure is shown where a map's contrast is at least this share of its own."""
 SEED = 77_003
-SMOOTHER = 6.0
-"""By how much the default inversion's weight is also tried: near what errs least over whole volumes."""
+SMOOTHER = (3.0, 6.0)
+"""By how much the default inversion's weight is also tried: about what errs least over whole volumes."""
 _KINDS = ("vein", "rim", "bleed")
 _ALL = "all"
 
@@ -200,13 +200,11 @@ def removed_structure_tables(
 
 
 def _classical() -> list[Inversion]:
-    smoother = SMOOTHER * WeightedTvSettings().regularisation
-    return [
-        classical("tkd"),
-        classical("star"),
-        classical("weighted_tv"),
-        classical("weighted_tv", f"weighted_tv × {SMOOTHER:g}", regularisation=smoother),
+    weight = WeightedTvSettings().regularisation
+    smoother = [
+        classical("weighted_tv", f"weighted_tv × {times:g}", regularisation=times * weight) for times in SMOOTHER
     ]
+    return [classical("tkd"), classical("star"), classical("weighted_tv"), *smoother]
 
 
 def _findings(pairs: Sequence[tuple[float, float]], elsewhere: Sequence[float]) -> Findings:
