@@ -29,7 +29,7 @@ SUSCEPTIBILITY, CLASSICAL_TWIN, SEGMENTATION, REPORT = "susceptibility", "classi
 BRAIN = "Brain"
 ALL_KINDS = (SUSCEPTIBILITY, CLASSICAL_TWIN, SEGMENTATION, REPORT)
 CLASSICAL_INVERSION = next(iter(STEPS["dipole_inversion"].values()))
-"""The method of the map that stands for a network's where a check fails."""
+"""The method of the map that stands for a network's where a check fails; it is as smooth as the network's start."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def describe_run(
 
 def describe_twin(recipe: Recipe, run: RunDescription) -> RunDescription:
     """Return a run in the words in which the classical map beside a network's describes it."""
-    sentence = f"This is the classical map ({CLASSICAL_INVERSION.name}), kept beside the network's for comparison."
+    sentence = f"This is the classical map by {CLASSICAL_INVERSION.name}, kept beside the network's for comparison."
     return replace(run, method_sentence=method_sentence(recipe, is_classical=True), map_sentence=sentence)
 
 
@@ -119,7 +119,7 @@ def map_sentence(quality: Mapping[str, Any]) -> str:
     if not is_fallback(quality):
         return f"This map is that of the network {named}."
     reasons = " ".join(finding["sentence"] for finding in quality["findings"] if finding["is_warning"])
-    instead = f"This map is the classical one ({CLASSICAL_INVERSION.name}), not that of the network {named}."
+    instead = f"This map is the classical one by {CLASSICAL_INVERSION.name}, not that of the network {named}."
     return f"{instead} {reasons}".strip()
 
 

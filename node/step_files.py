@@ -19,7 +19,7 @@ from torch import Tensor
 from node.nifti import ROUNDING, Volume, check_same_grid, grid_of, phase_in_radians, read_stack, unit_zyx, write_volume
 from pipeline.errors import InvalidRecipe, UnusableInput
 from pipeline.grid import Grid
-from pipeline.input_check import PER_COIL, PER_ECHO, PER_ORIENTATION
+from pipeline.input_check import PER_COIL, PER_ECHO, PER_MAP, PER_ORIENTATION
 from pipeline.method import nearest
 from pipeline.methods import STEPS
 from pipeline.units import hz_to_ppm
@@ -38,6 +38,10 @@ UNITS = {
     "local_field": "ppm",
     "explained_field": "ppm",
     "susceptibility": "ppm",
+    "start": "ppm",
+    "classical_susceptibility": "ppm",
+    "susceptibility_spread": "ppm",
+    "cone_part": "ppm",
     "paramagnetic": "ppm",
     "diamagnetic": "ppm",
     "r2star": "1/s",
@@ -257,7 +261,7 @@ def _tensor(name: str, stack: Sequence[Volume], given: StepFiles, device: str) -
         values = values * np.float32(hz_to_ppm(1.0, given.b0_tesla))
     if name in PER_COIL:
         values = _by_coil(name, values, len(given.echo_times_s))
-    elif name not in PER_ECHO | PER_ORIENTATION:
+    elif name not in PER_ECHO | PER_ORIENTATION | PER_MAP:
         values = _only_volume(name, values)
     array = values > 0.5 if name in MASKS else values
     return torch.tensor(np.ascontiguousarray(array), device=device)

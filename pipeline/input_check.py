@@ -17,7 +17,7 @@ PER_COIL = frozenset({"coil_phase", "coil_magnitude"})
 PER_ORIENTATION = frozenset({"local_fields"})
 """Artefacts `(orientation, z, y, x)`."""
 PER_MAP = frozenset({"start"})
-"""Artefacts `(map, z, y, x)` that may also be one volume `(z, y, x)`."""
+"""Artefacts `(map, z, y, x)`."""
 LEAST_MASK_VOXELS = 8
 LEAST_VOXELS_PER_AXIS = 4
 
@@ -100,10 +100,8 @@ def _refuse_wrong_shape(name: str, values: Tensor, grid: Grid, n_echoes: int) ->
     allowed: tuple[int, ...] = (0,)
     if name in PER_ECHO:
         allowed = (0, 1) if name == "magnitude" else (1,)
-    elif name in PER_ORIENTATION:
+    elif name in PER_ORIENTATION | PER_MAP:
         allowed = (1,)
-    elif name in PER_MAP:
-        allowed = (0, 1)
     elif name in PER_COIL:
         allowed = (2,)
     words = name.replace("_", " ")

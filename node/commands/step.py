@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
 from torch import Tensor
 
 from node.commands.console import StepDisplay, out, print_json
@@ -26,8 +27,9 @@ from node.step_files import (
     write_artefacts,
 )
 from pipeline.errors import UnknownMethod
-from pipeline.method import Method, StepContext, nearest, resolve_settings
+from pipeline.method import Finding, Method, OnFinding, StepContext, nearest, resolve_settings
 from pipeline.methods import STEPS
+from pipeline.networks.weights import verified_digest
 from pipeline.recipe import builtin_recipe, find_method
 
 Chain = list[tuple[str, Method, Any]]
@@ -52,7 +54,8 @@ def run_step(
     with StepDisplay(f"Step {name}", tuple(step for step, _, _ in chain), as_json) as display:
         started = time.perf_counter()
         loaded = read_step_input(given, needed, optional, choose_device(device))
-        artefacts = run_chain(chain, loaded, display)
+        findings: list[Finding] = []
+        artefacts = run_chain(chain, loaded, display, findings.append)
     paths = write_artefacts(target, artefacts, dict.fromkeys(made), loaded.affine)
     document = {
         "steps": [
@@ -63,6 +66,8 @@ def run_step(
             artefact: [{"path": str(path), "sha256": sha256_of(path)} for path in found]
             for artefact, found in loaded.paths.items()
         },
+        "weights": {way.name: verified_digest(way.name) for _, way, _ in chain if way.learned},
+        "findings": [asdict(finding) for finding in findings],
         "files": [{"path": path.name, "sha256": sha256_of(path)} for path in paths],
         "software": software(),
         "seconds": {**display.seconds, "total": round(time.perf_counter() - started, 3)},
@@ -72,6 +77,9 @@ def run_step(
     if as_json:
         print_json(document)
         return
+    for finding in findings:
+        style = "bold yellow" if finding.is_warning else "bold green"
+        out.print(Text.assemble((finding.name, style), f"  {finding.sentence}"), soft_wrap=True)
     for path in paths:
         out.print(str(path), soft_wrap=True)
 
@@ -110,13 +118,20 @@ def inputs_of(chain: Chain) -> tuple[list[str], list[str]]:
     return list(needed), [name for name in optional if name not in needed]
 
 
-def run_chain(chain: Chain, loaded: StepInput, display: StepDisplay) -> dict[str, Tensor]:
-    """Run methods one after another on the artefacts, and return all artefacts."""
+def run_chain(
+    chain: Chain, loaded: StepInput, display: StepDisplay, on_finding: OnFinding | None = None
+) -> dict[str, Tensor]:
+    """Run methods one after another on the artefacts, and return all artefacts; findings are told as they are made."""
     artefacts = dict(loaded.artefacts)
     for step, way, values in chain:
         display.update(step, 0.0)
         context = StepContext(
-            loaded.grid, loaded.echo_times_s, loaded.b0_tesla, partial(display.update, step), loaded.b0_directions
+            loaded.grid,
+            loaded.echo_times_s,
+            loaded.b0_tesla,
+            partial(display.update, step),
+            loaded.b0_directions,
+            on_finding,
         )
         artefacts.update(way.apply(artefacts, context, values))
         display.update(step, 1.0)

@@ -32,6 +32,7 @@ def test_whatever_is_missing_is_named_with_who_needs_it() -> None:
         ("magnitude", (2, 2, 6, 7, 8)),
         ("coil_phase", (2, 6, 7, 8)),
         ("local_fields", (6, 7, 8)),
+        ("start", (6, 7, 8)),
         ("mask", (7, 8)),
     ],
 )
