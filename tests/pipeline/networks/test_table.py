@@ -99,19 +99,19 @@ def test_a_batch_gives_what_its_samples_give_alone(name: str) -> None:
     spec, network = NETWORKS[name], built(name)
     first = small_scan()
     second = replace(first, local_field=first.local_field.flip(0), grid=replace(first.grid, b0_direction=(0, 0, 1)))
-    prepared = [spec.prepare(scan, small_truth()) for scan in (first, second)]
+    prepared = [spec.prepare(scan, small_starts()) for scan in (first, second)]
     contexts = [context for _, context in prepared]
     with torch.no_grad():
         outputs = spec.run(network, torch.stack([channels for channels, _ in prepared]), contexts)
         for scan, output, context in zip((first, second), outputs, contexts, strict=True):
-            alone = spec.invert(network, scan, small_truth())
+            alone = spec.invert(network, scan, small_starts())
             assert torch.allclose(spec.finish(output, context), alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", DISTINCT)
 def test_a_loss_in_ppm_reaches_every_parameter_through_finish(name: str) -> None:
     network, spec = built(name), NETWORKS[name]
-    loss = (spec.invert(network, small_scan(), small_truth()) - small_truth()).abs().sum()
+    loss = (spec.invert(network, small_scan(), small_starts()) - small_truth()).abs().sum()
     loss.backward()
     gradients = [parameter.grad for parameter in network.parameters()]
     assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
@@ -122,9 +122,9 @@ def test_a_loss_in_ppm_reaches_every_parameter_through_finish(name: str) -> None
 def test_mixed_precision_gives_nearly_the_same_map_in_the_scans_precision(name: str) -> None:
     spec, network, scan = NETWORKS[name], built(name), small_scan()
     with torch.no_grad():
-        single = spec.invert(network, scan, small_truth())
+        single = spec.invert(network, scan, small_starts())
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            mixed = spec.invert(network, scan, small_truth())
+            mixed = spec.invert(network, scan, small_starts())
     assert mixed.dtype == torch.float32
     assert float((mixed - single).norm() / single.norm()) < 0.05
 
@@ -133,8 +133,8 @@ def test_mixed_precision_gives_nearly_the_same_map_in_the_scans_precision(name: 
 def test_a_scan_in_double_precision_gives_the_map_in_double_precision(name: str) -> None:
     spec, network = NETWORKS[name], built(name)
     with torch.no_grad():
-        single = spec.invert(network, small_scan(), small_truth())
-        double = spec.invert(network, small_scan(torch.float64), small_truth(torch.float64))
+        single = spec.invert(network, small_scan(), small_starts())
+        double = spec.invert(network, small_scan(torch.float64), small_starts(torch.float64))
     assert double.dtype == torch.float64
     assert float((double - single).norm() / double.norm()) < 1e-3
 
