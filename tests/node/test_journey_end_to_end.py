@@ -11,6 +11,9 @@ from db import provenance
 from db.series import State
 from node.app import build_services_from_file
 from node.archive import EmbeddedArchive
+from node.journey.received import retry
+from pipeline.networks.weights import is_trained
+from pipeline.recipe import builtin_recipe_text
 from tests.node import scans
 from tests.node.running import (
     all_series,
@@ -134,4 +137,55 @@ def test_a_magnitude_series_alone_is_refused_by_name_and_its_bytes_stay(node_tom
     assert events_of(services, ended.key)[-1] == "series.refused"
     assert len(list(services.inbox.names())) == len(magnitude)
     assert archive.objects() == []
+    services.close()
+
+
+def test_a_recipe_without_its_weights_refuses_once_loses_nothing_and_can_be_retried(
+    node_toml, archive, tmp_path: Path
+) -> None:
+    # Its file would be too large to be kept, so this network never has weights.
+    assert not is_trained("qsmnet")
+    recipe = tmp_path / "site" / "recipes" / "default.toml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(builtin_recipe_text("learned").replace('"lodestone_net"', '"qsmnet"'))
+    path = node_toml(port=free_port(), archive_port=archive.port, more='\n[recipes]\ndirectory = "recipes"\n')
+    services = build_services_from_file(path)
+    sent = scans.write(tmp_path / "scanner", scans.instances())
+    with listening(services), working(path):
+        send_to_node(services, sent)
+        ended = wait_for_the_end(services, State.REFUSED)
+        assert ended.refusal_class == "WeightsUnknown"
+        assert "lodestone train qsmnet --export" in str(ended.sentence)
+        assert events_of(services, ended.key).count("series.refused") == 1
+        assert len(list(services.inbox.names())) == len(sent)
+        assert archive.objects() == []
+        recipe.unlink()
+        retry(services, ended.key)
+        eventually(
+            lambda: [one.state for one in all_series(services)] == [State.RECORDED], 120, "the end of the second try"
+        )
+    assert len(objects_of(archive, "MR")) == scans.SHAPE[0]
+    services.close()
+
+
+@pytest.mark.skipif(not is_trained("lodestone_net"), reason="no weights of lodestone_net are stored")
+def test_a_learned_map_or_the_classical_one_in_its_place_travels_with_digest_and_reason(
+    node_toml, archive, tmp_path: Path
+) -> None:
+    path = node_toml(port=free_port(), archive_port=archive.port)
+    path.write_text(path.read_text().replace('recipe = "default"', 'recipe = "learned"'))
+    services = build_services_from_file(path)
+    with listening(services), working(path):
+        send_to_node(services, scans.write(tmp_path / "scanner", scans.instances()))
+        ended = wait_for_the_end(services)
+    known = record_of(services, ended.key)
+    digest = known["quality"]["weights"]["lodestone_net"]
+    assert known["seal"]["document"]["weights"] == {"lodestone_net": digest}
+    maps = objects_of(archive, "MR")
+    is_learned = known["quality"]["susceptibility_source"] == "learned"
+    assert len(maps) == (2 if is_learned else 1) * scans.SHAPE[0]
+    assert all(digest in one.DerivationDescription for one in maps)
+    assert any("learned" in one.SeriesDescription for one in maps) == is_learned
+    (report,) = objects_of(archive, "SR")
+    assert "lodestone_net" in report.to_json()
     services.close()
