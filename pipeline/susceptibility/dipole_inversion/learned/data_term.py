@@ -1,7 +1,7 @@
 """How well a map explains the measured field, in units of the field's noise, and the slope of that misfit."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,19 +10,24 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.operators.dipole import Dipole
 from pipeline.operators.padding import Frame, frame_around
+from pipeline.susceptibility.dipole_inversion.learned.background import SolidHarmonics, surrounding_sources
 
 ASSUMED_NOISE_PPM = 2e-3
 """Noise of the field where none is given."""
 _GREATEST_WEIGHT = 2.0
 GREATEST_CURVATURE = _GREATEST_WEIGHT**2 * 4 / 9
 """Largest eigenvalue that D W² D can have, W relative to its median: steps of up to 2 over it go downhill."""
+_OUTLIER, _REWEIGHTINGS = 2.5, 3
+_MEDIAN_OF_NORMAL = 0.6745
+"""Median of the absolute value of a normal deviate."""
 
 
 @dataclass(frozen=True)
 class DataTerm:
-    """‖W(D χ + c − f)‖², with W one over the noise, on a frame with zeros around the mask, so that nothing wraps.
+    """‖W(D χ + h − f)‖², with W one over the noise, on a frame with zeros around the mask, so that nothing wraps.
 
-    The constant c is the best one for each map: background removal and the open value at k = 0 leave it unknown.
+    The solid harmonics h are the best ones for each map: background removal leaves slow fields, and the open value at
+    k = 0 a constant. `cleaned` also finds what sources around the mask left, and which voxels are outliers.
 
     Attributes
     ----------
@@ -39,9 +44,9 @@ class DataTerm:
     noise
         Median noise of the field [ppm].
     expected
-        What the norm of W(D χ + c − f) is if noise alone is left [ppm].
-    takes_constant
-        Whether c is fitted; it is zero where not.
+        What the norm of W(D χ + h − f) is if noise alone is left [ppm].
+    harmonics
+        What fits h; h is zero where None.
     """
 
     frame: Frame
@@ -51,7 +56,7 @@ class DataTerm:
     dipole: Dipole
     noise: float
     expected: float
-    takes_constant: bool = True
+    harmonics: SolidHarmonics | None = None
 
     @classmethod
     def of(
@@ -63,7 +68,7 @@ class DataTerm:
         *,
         margin: int = 16,
         is_weighted: bool = True,
-        takes_constant: bool = True,
+        order: int | None = 0,
     ) -> "DataTerm":
         """Build the data term of a field.
 
@@ -81,8 +86,9 @@ class DataTerm:
             Least padding around the mask [voxels].
         is_weighted
             Whether voxels count by their noise; all count alike where not.
-        takes_constant
-            Whether a constant of the field is left out of account.
+        order
+            Highest degree of the solid harmonics that are left out of account, at most 6: 0 is a constant of the field,
+            4 what background removal leaves of sources far away; None leaves out nothing.
 
         Raises
         ------
@@ -101,7 +107,52 @@ class DataTerm:
         field = frame.embed(torch.where(mask, local_field, 0.0))
         inside = frame.embed(mask.to(local_field.dtype))
         dipole = Dipole.on(frame.grid, field)
-        return cls(frame, inside, field, frame.embed(weights), dipole, typical, expected, takes_constant)
+        framed = frame.embed(weights)
+        harmonics = None if order is None else SolidHarmonics.of(framed, frame.grid, order)
+        return cls(frame, inside, field, framed, dipole, typical, expected, harmonics)
+
+    def cleaned(self, framed: Tensor, iterations: int = 4) -> "DataTerm":
+        """Return the data term without what the field near a map holds of outliers and of sources around the mask.
+
+        The rest of the field beside the map is weighed down where it is more than 2.5 times its usual size (Huber),
+        and what a few steps of conjugate gradients explain of it by sources around the mask is taken out of the field.
+
+        Parameters
+        ----------
+        framed
+            A map on the frame, zero outside the mask; the better it is, the surer is what is taken out.
+        iterations
+            Steps; 0 finds outliers only.
+
+        Source: Huber 1964, doi:10.1214/aoms/1177703732; sources around the mask: Liu 2011, doi:10.1002/nbm.1670.
+        """
+        own = self.dipole(framed).sub_(self.field)
+        weights = self.weights
+        for _ in range(_REWEIGHTINGS):
+            rest = self._reweighed(weights)._without_harmonics(own * weights)
+            # In units of the noise: W is relative to its median.
+            size = rest.div_(weights.clamp_min(1e-6)).mul_(self.weights).abs_().div_(self.noise)
+            usual = max(float(size[self.mask > 0].median()) / _MEDIAN_OF_NORMAL, 1.0)
+            weights = size.div_(usual * _OUTLIER).clamp_(min=1.0).rsqrt_().mul_(self.weights)
+            del rest, size
+        found = self._reweighed(weights)
+        if iterations < 1:
+            return found
+        rest = found._without_harmonics(own.mul_(weights))
+        sources = surrounding_sources(rest, found.response, found._slope_around, iterations)
+        return replace(found, field=self.field - self.dipole(sources).mul_(self.mask))
+
+    def _reweighed(self, weights: Tensor) -> "DataTerm":
+        if weights is self.weights:
+            return self
+        share = float(weights.double().square().sum() / self.weights.double().square().sum())
+        harmonics = self.harmonics
+        if harmonics is not None:
+            harmonics = SolidHarmonics.of(weights, self.frame.grid, harmonics.order)
+        return replace(self, weights=weights, expected=self.expected * math.sqrt(share), harmonics=harmonics)
+
+    def _slope_around(self, residual: Tensor) -> Tensor:
+        return self.dipole(residual * self.weights).mul_(1 - self.mask)
 
     def framed(self, susceptibility: Tensor) -> Tensor:
         """Return a map of the full grid on the frame, zero outside the mask.
@@ -122,12 +173,12 @@ class DataTerm:
         return self.frame.restore(framed)
 
     def residual(self, framed: Tensor) -> Tensor:
-        """Return W(D χ + c − f) [ppm] of a map on the frame."""
-        return self._without_constant(self.dipole(framed).sub_(self.field).mul_(self.weights))
+        """Return W(D χ + h − f) [ppm] of a map on the frame."""
+        return self._without_harmonics(self.dipole(framed).sub_(self.field).mul_(self.weights))
 
     def response(self, framed: Tensor) -> Tensor:
-        """Return W(D χ + c), which is how a change of the map changes the residual [ppm]."""
-        return self._without_constant(self.dipole(framed).mul_(self.weights))
+        """Return W(D χ + h), which is how a change of the map changes the residual [ppm]."""
+        return self._without_harmonics(self.dipole(framed).mul_(self.weights))
 
     def slope(self, residual: Tensor) -> Tensor:
         """Return the gradient of ½‖residual‖² by the map, on the frame [ppm]; zero outside the mask."""
@@ -137,11 +188,8 @@ class DataTerm:
         """Return the norm of a residual over that which noise alone would have: 1 where all but noise is explained."""
         return float(residual.norm()) / self.expected
 
-    def _without_constant(self, weighted: Tensor) -> Tensor:
-        if not self.takes_constant:
-            return weighted
-        constant = (weighted * self.weights).sum() / self.weights.square().sum()
-        return weighted.sub_(self.weights * constant)
+    def _without_harmonics(self, weighted: Tensor) -> Tensor:
+        return weighted if self.harmonics is None else self.harmonics.without(weighted)
 
 
 def _known_noise(mask: Tensor, field_noise: Tensor | None, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from pipeline.grid import Grid
 from pipeline.method import OnIteration, setting
 from pipeline.operators.dipole import AXES
 from pipeline.solvers.conjugate_gradient import conjugate_gradient
+from pipeline.susceptibility.dipole_inversion.learned.background import GREATEST_ORDER
 from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm, share_to_level
 
 PAPER_STEPS = 8
@@ -29,6 +30,13 @@ class DfQsmSettings:
     )
     tolerance: float = setting(1e-3, "1", "stop where a step changes the map by less than this share", minimum=0.0)
     margin: int = setting(16, "voxel", "least padding around the mask", minimum=4, maximum=128)
+    harmonic_order: int = setting(
+        4, "1", "degree of the slow fields that the noise rule leaves out of account", minimum=0, maximum=GREATEST_ORDER
+    )
+    background_steps: int = setting(
+        4, "1", "steps of the noise rule that find sources around the mask; 0 takes none out", minimum=0, maximum=100
+    )
+    is_robust: bool = setting(True, "-", "whether the noise rule looks for outliers and sources around the mask at all")
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,10 @@ def df_qsm(
 ) -> Tensor:
     """Step down the gradient of ‖W(D χ − f)‖² from a start map, until the field is explained up to its noise.
 
-    By our rule W is one over the noise, a constant of the field is left out of account, and the last step is shortened
-    so that the residual ends at the noise and never below: a map that already explains the field comes back as it is.
+    By our rule W is one over the noise, and less for outliers; slow fields are left out of account, and so is what a
+    few steps explain by sources around the mask, since background removal leaves such fields and a map that explains
+    them is worse than its start. The last step is shortened so that the residual ends at the noise and never below: a
+    map that already explains the field comes back as it is.
     By the paper's rule every voxel counts alike, and there are eight steps, fewer where the norm of the gradient falls
     below 0.75 ppm. Unlike the published code, there are zeros around the mask, and nothing wraps around.
 
@@ -88,7 +98,7 @@ def df_qsm(
     NotConverged
         The residual rises: the step is too long.
 
-    Source: Paluru 2025 (DF-QSM), equation 12; stop at the noise: ours, after Morozov 1966.
+    Source: Paluru 2025 (DF-QSM), equation 12; stop at the noise and what is left out: ours, after Morozov 1966.
     """
     by_noise = settings.rule == "noise"
     term = DataTerm.of(
@@ -98,9 +108,11 @@ def df_qsm(
         field_noise,
         margin=settings.margin,
         is_weighted=by_noise,
-        takes_constant=by_noise,
+        order=settings.harmonic_order if by_noise else None,
     )
     current = term.framed(start)
+    if by_noise and settings.is_robust:
+        term = term.cleaned(current, settings.background_steps)
     residual = term.residual(current)
     level = settings.noise_level * term.expected if by_noise else 0.0
     n_steps = settings.iterations if by_noise else PAPER_STEPS
