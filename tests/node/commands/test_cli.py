@@ -8,6 +8,8 @@ import pytest
 
 from node.cli import app, main
 from node.errors import ChildDied
+from pipeline.methods import STEPS
+from pipeline.networks.cards import NO_WEIGHTS, training_state
 
 COMMANDS = [command.name or command.callback.__name__.rstrip("_") for command in app.registered_commands]
 
@@ -103,6 +105,22 @@ def test_the_list_of_methods_tells_everything_about_each(monkeypatch, capsys) ->
     assert (threshold["default"], threshold["minimum"], threshold["maximum"]) == (0.15, 0.01, 0.6)
     assert threshold["unit"]
     assert threshold["help"]
+    for entry in known:
+        assert (entry["training"] is not None) == entry["learned"], entry["name"]
+        # What is not said to be trained has no digest, and what has one says how far it is trained.
+        assert not entry["learned"] or bool(entry["training"]["sha256"]) == (entry["training"]["state"] != NO_WEIGHTS)
+
+
+def test_each_network_says_in_the_lists_how_far_it_is_trained(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "methods", "dipole_inversion") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for name in STEPS["dipole_inversion"]:
+        state = training_state(name).state
+        assert not STEPS["dipole_inversion"][name].learned or f"learned {state}" in told
+    # Its file would be too large to be kept, so this network never has weights.
+    assert "learned no weights; train it: lodestone train qsmnet --export" in told
+    assert run(monkeypatch, "recipes") == 0
+    assert "Network lodestone_net: " in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_printed_recipe_is_a_recipe(tmp_path: Path, monkeypatch, capsys) -> None:
