@@ -10,7 +10,7 @@ from pipeline.studies.claims_inversions import Inversion, OnProgress, all_learne
 from pipeline.studies.claims_k_qsm import k_qsm_claim
 from pipeline.studies.claims_patches import patches_claim
 from pipeline.studies.claims_refinement import refinement_claims
-from pipeline.studies.claims_slabs import ORDERS, SCAN, slabs_claim
+from pipeline.studies.claims_slabs import BLEED, CALCIFICATION, ORDERS, SCAN, slabs_claim
 from pipeline.studies.claims_training_heads import training_heads_claim
 from pipeline.studies.table import EvaluationTable
 
@@ -106,6 +106,7 @@ def _parts(folder: Path, sizes: ClaimSizes) -> Sequence[tuple[float, Test]]:
             lambda told: slabs_claim(folder, n_heads=sizes.n_heads, scan=sizes.scan, on_progress=told),
         ),
         (30.0 * sizes.n_heads, lambda told: _slabs_cut_first(folder, sizes, told)),
+        (30.0 * sizes.n_heads, lambda told: _lesions_in_slabs(folder, sizes, told)),
     ]
     if sizes.n_training_steps:
         steps = sizes.n_training_steps
@@ -115,14 +116,30 @@ def _parts(folder: Path, sizes: ClaimSizes) -> Sequence[tuple[float, Test]]:
 
 def _slabs_cut_first(folder: Path, sizes: ClaimSizes, on_progress: OnProgress | None) -> list[EvaluationTable]:
     """Test slabs as they are scanned, where the background is removed from what the slab holds."""
-    chosen: list[Inversion] = [classical("total_variation"), classical("weighted_tv")]
-    chosen += all_learned(("xqsm", "lodestone_net"), folder)
     return slabs_claim(
         folder,
         n_heads=sizes.n_heads,
         scan=sizes.scan,
         coverages_mm=_COVERAGES_AFTER_CUT_MM,
         orders=ORDERS[1:],
-        inversions=chosen,
+        inversions=_few(folder),
         on_progress=on_progress,
     )
+
+
+def _lesions_in_slabs(folder: Path, sizes: ClaimSizes, on_progress: OnProgress | None) -> list[EvaluationTable]:
+    """Test slabs about a bleed and about a calcification."""
+    tables = []
+    for number, targets in enumerate((BLEED, CALCIFICATION)):
+        told = part_of(on_progress, number / 2, (number + 1) / 2)
+        chosen = _few(folder)
+        tables += slabs_claim(
+            folder, n_heads=sizes.n_heads, targets=targets, scan=sizes.scan, inversions=chosen, on_progress=told
+        )
+    return tables
+
+
+def _few(folder: Path) -> list[Inversion]:
+    """Return the inversions of the shorter comparisons."""
+    chosen = [classical("total_variation"), classical("weighted_tv")]
+    return [*chosen, *all_learned(("xqsm", "xqsm_cropped", "lodestone_net"), folder)]

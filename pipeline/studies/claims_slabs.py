@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -26,33 +27,75 @@ from pipeline.studies.claims_inversions import (
 from pipeline.studies.table import Cell, EvaluationTable
 from pipeline.training.datasets.sample import Sample
 
-COVERAGES_MM = (32.0, 48.0, 64.0, 96.0, 128.0)
 SCAN = Protocol((76, 92, 76), (2.0, 2.0, 2.0), ECHO_TIMES_S, snr=60.0, finest_mm=1.0)
 NETWORKS = ("deepqsm", "xqsm", "xqsm_cropped", "unet_df", "lodestone_net")
 CLASSICAL = ("total_variation", "weighted_tv", "ilsqr", "medi")
-NUCLEI = ("caudate nucleus", "putamen", "globus pallidus externus", "globus pallidus internus")
-FAMILIES = ("textured", "piecewise_smooth")
 ORDERS = ("removed, then cut", "cut, then removed")
 _REMOVAL = "resharp"
-_MEASURED_SHARE = 0.5
 _RIM_VOXELS = 2
-_LEAST_VOXELS = 20
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a slab is scanned for.
+
+    Attributes
+    ----------
+    title
+        What a table calls it.
+    names
+        Ends of the labels' names; both sides count together.
+    families
+        Of the heads, in turn.
+    coverages_mm
+        Thicknesses of the slabs.
+    measured_share
+        Of the thinnest slab, the planes in its middle in which all slabs are measured.
+    least_voxels
+        Fewer are not measured.
+    claim
+        What the paper says of it.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    coverages_mm: tuple[float, ...]
+    measured_share: float
+    least_voxels: int
+    claim: str
+
+
+NUCLEI = Targets(
+    "nuclei",
+    ("caudate nucleus", "putamen", "globus pallidus externus", "globus pallidus internus"),
+    ("textured", "piecewise_smooth"),
+    (32.0, 48.0, 64.0, 96.0, 128.0),
+    0.5,
+    20,
+    "The claim: xQSM changes least, by less than 5 % from 48 mm on.",
+)
+_LESION_CLAIM = "The claim: xQSM trained on individual patches keeps lesions in slabs of 16 mm, the others lose them."
+BLEED = Targets("bleed of 0.8 ppm", ("Bleed",), ("textured",), (16.0, 32.0, 64.0), 1.0, 10, _LESION_CLAIM)
+CALCIFICATION = Targets(
+    "calcification of −0.4 ppm", ("Calcification",), ("textured",), (16.0, 32.0, 64.0), 1.0, 10, _LESION_CLAIM
+)
 
 Measured = dict[tuple[str, str, float], dict[tuple[int, str], tuple[float, float]]]
-"""Value and truth [ppm] of every head's nucleus, by order, method and coverage."""
+"""Value and truth [ppm] of every head's target, by order, method and coverage."""
 
 
 @dataclass(frozen=True)
 class Slab:
-    """A slab of a head across its first axis: the sample, and the labels of the nuclei within `(z, y, x)`."""
+    """A slab of a head across its first axis: the sample, and the labels within it `(z, y, x)`."""
 
     drawn: Sample
     labels: Tensor
     planes: slice
 
 
-def slab_of(case: Case, coverage_mm: float, order: str = ORDERS[0]) -> Slab:
-    """Cut a slab out of a scan, in the middle of the deep nuclei, and out of the box of the brain.
+def slab_of(case: Case, coverage_mm: float, order: str = ORDERS[0], targets: Targets = NUCLEI) -> Slab:
+    """Cut a slab out of a scan, about the middle of what it is scanned for, and out of the box of the brain.
 
     Parameters
     ----------
@@ -62,6 +105,8 @@ def slab_of(case: Case, coverage_mm: float, order: str = ORDERS[0]) -> Slab:
         Thickness; the whole brain where it is thinner.
     order
         Whether the background is removed before the cut, then perfectly, or after it by RESHARP from what is left.
+    targets
+        What lies in its middle.
 
     Raises
     ------
@@ -71,7 +116,7 @@ def slab_of(case: Case, coverage_mm: float, order: str = ORDERS[0]) -> Slab:
     if order not in ORDERS:
         raise UnusableInput(f"The order is '{ORDERS[0]}' or '{ORDERS[1]}', not '{order}'.")
     box = _box(case.mask)
-    planes = _planes(case, coverage_mm, box[0])
+    planes = _planes(case, coverage_mm, box[0], targets)
     box = (planes, box[1], box[2])
     whole = sample_of_case(case)
     shape = tuple(cut.stop - cut.start for cut in box)
@@ -89,8 +134,10 @@ def slab_of(case: Case, coverage_mm: float, order: str = ORDERS[0]) -> Slab:
     return Slab(drawn, case.scan.labels[box], planes)
 
 
-def nucleus_values(slab: Slab, susceptibility: Tensor, names: Mapping[int, str], measured: slice) -> dict[str, float]:
-    """Return the nuclei's means over both sides [ppm], relative to unlabelled brain in the same planes.
+def target_values(
+    slab: Slab, susceptibility: Tensor, names: Mapping[int, str], measured: slice, targets: Targets = NUCLEI
+) -> dict[str, float]:
+    """Return the targets' means over both sides [ppm], relative to unlabelled brain in the same planes.
 
     Parameters
     ----------
@@ -101,7 +148,9 @@ def nucleus_values(slab: Slab, susceptibility: Tensor, names: Mapping[int, str],
     names
         What the labels mean.
     measured
-        Planes of the scan to measure in, the same for every slab; a nucleus of fewer than 20 voxels is left out.
+        Planes of the scan to measure in, the same for every slab.
+    targets
+        What to measure; what has too few voxels there is left out.
     """
     start = slab.planes.start
     inner = slice(measured.start - start, measured.stop - start)
@@ -110,11 +159,10 @@ def nucleus_values(slab: Slab, susceptibility: Tensor, names: Mapping[int, str],
     values, labels = susceptibility[inner].double(), slab.labels[inner]
     reference = values[deep & (labels == 0)].mean()
     found = {}
-    for nucleus in NUCLEI:
-        numbers = [number for number, name in names.items() if name.endswith(nucleus)]
-        region = deep & torch.isin(labels, torch.tensor(numbers, dtype=labels.dtype))
-        if int(region.sum()) >= _LEAST_VOXELS:
-            found[nucleus] = float(values[region].mean() - reference)
+    for target in targets.names:
+        region = deep & torch.isin(labels, _numbers(names, (target,)).to(labels.dtype))
+        if int(region.sum()) >= targets.least_voxels:
+            found[target] = float(values[region].mean() - reference)
     return found
 
 
@@ -122,22 +170,25 @@ def slabs_claim(
     folder: Path = FOLDER,
     *,
     n_heads: int = 2,
-    coverages_mm: Sequence[float] = COVERAGES_MM,
+    targets: Targets = NUCLEI,
+    coverages_mm: Sequence[float] = (),
     orders: Sequence[str] = ORDERS[:1],
     inversions: Sequence[Inversion] | None = None,
     scan: Protocol = SCAN,
     on_progress: OnProgress | None = None,
 ) -> list[EvaluationTable]:
-    """Invert slabs of simulated heads, and compare the nuclei's values with the truth and with the whole head's.
+    """Invert slabs of simulated heads, and compare values in the middle with the truth and with the widest slab's.
 
     Parameters
     ----------
     folder
         Where the networks' weights are.
     n_heads
-        Heads, of two families in turn.
+        Heads, of the targets' families in turn.
+    targets
+        What the slabs are scanned for.
     coverages_mm
-        Thicknesses of the slabs.
+        Thicknesses of the slabs; the targets' own where empty.
     orders
         Whether the background is removed before or after the cut.
     inversions
@@ -149,44 +200,52 @@ def slabs_claim(
 
     Returns
     -------
-    For every order, the nuclei's mean error, and their change from the widest coverage.
+    For every order, the targets' mean error, and their change from the widest coverage.
 
     Source of the claim: Zhu, "Deep grey matter quantitative susceptibility mapping from small spatial coverages using
     deep learning".
     """
     chosen = _all(folder) if inversions is None else list(inversions)
     measured: Measured = {}
-    total = n_heads * len(orders) * len(coverages_mm)
+    coverages = tuple(sorted(coverages_mm or targets.coverages_mm))
+    total = n_heads * len(orders) * len(coverages)
     done = 0
     for number in range(n_heads):
-        family, seed = FAMILIES[number % len(FAMILIES)], REPORTING_SEEDS[number // len(FAMILIES) % len(REPORTING_SEEDS)]
-        case = make_case(family, seed, "slab", scan)
-        middle = _measured(case, min(coverages_mm))
+        case = _head(targets.families, number, scan)
+        middle = _measured(case, coverages[0], targets)
         for order in orders:
-            for coverage in coverages_mm:
-                slab = slab_of(case, coverage, order)
-                truth = nucleus_values(slab, slab.drawn.susceptibility, case.scan.label_names, middle)
+            for coverage in coverages:
+                slab = slab_of(case, coverage, order, targets)
+                truth = target_values(slab, slab.drawn.susceptibility, case.scan.label_names, middle, targets)
                 for inversion in chosen:
-                    found = nucleus_values(slab, inversion.run(slab.drawn), case.scan.label_names, middle)
-                    pairs = {(number, nucleus): (found[nucleus], truth[nucleus]) for nucleus in truth}
+                    found = target_values(slab, inversion.run(slab.drawn), case.scan.label_names, middle, targets)
+                    pairs = {(number, target): (found[target], truth[target]) for target in truth}
                     measured.setdefault((order, inversion.name, coverage), {}).update(pairs)
                 done += 1
                 if on_progress is not None:
                     on_progress(done / total)
     names = [inversion.name for inversion in chosen]
     notes = (
-        f"{n_heads} simulated heads at {scan.voxel_size_mm[0]:g} mm, axial; caudate, putamen and both pallida, both "
-        "sides, in the planes in the middle of the thinnest slab, relative to unlabelled brain there; 95 % bootstrap "
-        "intervals over heads and nuclei.",
+        f"{n_heads} simulated heads at {scan.voxel_size_mm[0]:g} mm, axial; {', '.join(targets.names)}, both sides, in "
+        "planes in the middle of the thinnest slab, relative to unlabelled brain there; 95 % bootstrap intervals over "
+        "heads and regions.",
         *(notes_on_missing(NETWORKS, folder) if inversions is None else ()),
     )
-    coverages = tuple(sorted(coverages_mm))
     return [
         table
         for order in orders
         for table in (
-            _error_table(order, names, coverages, measured, notes),
-            _change_table(order, names, coverages, measured, notes),
+            _error_table(
+                f"Thin slabs ({order}): error of the {targets.title}", order, names, coverages, measured, notes
+            ),
+            _change_table(
+                f"Thin slabs ({order}): change of the {targets.title}",
+                order,
+                names,
+                coverages,
+                measured,
+                (*notes, targets.claim),
+            ),
         )
     ]
 
@@ -196,7 +255,12 @@ def _all(folder: Path) -> list[Inversion]:
 
 
 def _error_table(
-    order: str, names: Sequence[str], coverages: tuple[float, ...], measured: Measured, notes: tuple[str, ...]
+    title: str,
+    order: str,
+    names: Sequence[str],
+    coverages: tuple[float, ...],
+    measured: Measured,
+    notes: tuple[str, ...],
 ) -> EvaluationTable:
     rows = []
     for name in names:
@@ -205,12 +269,16 @@ def _error_table(
             pairs = measured[order, name, coverage].values()
             cells.append(mean_with_interval([1000 * abs(found - truth) for found, truth in pairs]))
         rows.append(tuple(cells))
-    title = f"Thin slabs ({order}): error of the nuclei [ppb]"
-    return EvaluationTable(title, _columns(coverages), tuple(rows), notes)
+    return EvaluationTable(f"{title} [ppb]", _columns(coverages), tuple(rows), notes)
 
 
 def _change_table(
-    order: str, names: Sequence[str], coverages: tuple[float, ...], measured: Measured, notes: tuple[str, ...]
+    title: str,
+    order: str,
+    names: Sequence[str],
+    coverages: tuple[float, ...],
+    measured: Measured,
+    notes: tuple[str, ...],
 ) -> EvaluationTable:
     widest = coverages[-1]
     rows = []
@@ -221,12 +289,7 @@ def _change_table(
             changes = [100 * (thin[key][0] - wide[key][0]) / wide[key][1] for key in thin if key in wide]
             cells.append(mean_with_interval(changes))
         rows.append(tuple(cells))
-    return EvaluationTable(
-        f"Thin slabs ({order}): change of the nuclei from {widest:g} mm [% of the truth]",
-        _columns(coverages[:-1]),
-        tuple(rows),
-        (*notes, "The claim: xQSM changes least, by less than 5 % from 48 mm on."),
-    )
+    return EvaluationTable(f"{title} from {widest:g} mm [% of the truth]", _columns(coverages[:-1]), tuple(rows), notes)
 
 
 def _columns(coverages: Sequence[float]) -> tuple[str, ...]:
@@ -239,25 +302,36 @@ def _box(mask: Tensor) -> tuple[slice, slice, slice]:
     return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
-def _planes(case: Case, coverage_mm: float, within: slice) -> slice:
-    """Return the planes of a slab about the middle of the deep nuclei, moved so that it stays within the brain."""
+def _planes(case: Case, coverage_mm: float, within: slice, targets: Targets) -> slice:
+    """Return the planes of a slab about the middle of its targets, moved so that it stays within the brain."""
     count = round(coverage_mm / case.grid.voxel_size_mm[0])
     if count >= within.stop - within.start:
         return within
-    first = _middle(case) - count // 2
+    first = _middle(case, targets) - count // 2
     first = min(max(first, within.start), within.stop - count)
     return slice(first, first + count)
 
 
-def _measured(case: Case, thinnest_mm: float) -> slice:
+def _measured(case: Case, thinnest_mm: float, targets: Targets) -> slice:
     """Return the planes in the middle of the thinnest slab, in which every slab is measured."""
-    count = max(1, round(_MEASURED_SHARE * thinnest_mm / case.grid.voxel_size_mm[0]))
-    first = _middle(case) - count // 2
+    count = max(1, round(targets.measured_share * thinnest_mm / case.grid.voxel_size_mm[0]))
+    first = _middle(case, targets) - count // 2
     return slice(first, first + count)
 
 
-def _middle(case: Case) -> int:
-    numbers = [number for number, name in case.scan.label_names.items() if name.endswith(NUCLEI)]
+def _middle(case: Case, targets: Targets) -> int:
     labels = case.scan.labels
-    planes = torch.isin(labels, torch.tensor(numbers, dtype=labels.dtype)).any(2).any(1).nonzero().flatten()
+    numbers = _numbers(case.scan.label_names, targets.names).to(labels.dtype)
+    planes = torch.isin(labels, numbers).any(2).any(1).nonzero().flatten()
     return int(planes.double().mean().round())
+
+
+def _numbers(names: Mapping[int, str], targets: tuple[str, ...]) -> Tensor:
+    return torch.tensor([number for number, name in names.items() if name.endswith(targets)])
+
+
+@lru_cache(maxsize=3)
+def _head(families: tuple[str, ...], number: int, scan: Protocol) -> Case:
+    """Return one of the heads on which results are reported; families take turns."""
+    seed = REPORTING_SEEDS[number // len(families) % len(REPORTING_SEEDS)]
+    return make_case(families[number % len(families)], seed, "slab", scan)

@@ -9,7 +9,7 @@ from pipeline.errors import UnusableInput
 from pipeline.simulation.scanner import Protocol
 from pipeline.studies.cases import ECHO_TIMES_S, REPORTING_SEEDS, Case, make_case
 from pipeline.studies.claims_inversions import Inversion
-from pipeline.studies.claims_slabs import FAMILIES, ORDERS, slab_of, slabs_claim
+from pipeline.studies.claims_slabs import BLEED, ORDERS, slab_of, slabs_claim, target_values
 from pipeline.studies.table import Estimate
 
 COARSE = Protocol((42, 54, 44), (3.6, 3.6, 3.6), ECHO_TIMES_S, snr=80.0, finest_mm=1.8)
@@ -19,7 +19,7 @@ BLANK = Inversion("blank", lambda drawn: torch.zeros_like(drawn.susceptibility))
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    return make_case(FAMILIES[0], REPORTING_SEEDS[0], "slab", COARSE)
+    return make_case("textured", REPORTING_SEEDS[0], "slab", COARSE)
 
 
 def test_a_slab_has_the_coverage_and_a_wider_one_holds_it(case: Case) -> None:
@@ -62,3 +62,11 @@ def test_the_truth_has_no_error_and_does_not_change_and_a_blank_map_loses_all(tm
     assert isinstance(lost, Estimate)
     assert lost.value > 20
     assert told[-1] == 1.0
+
+
+def test_a_slab_about_a_lesion_holds_it_and_measures_it(case: Case) -> None:
+    slab = slab_of(case, 21.6, targets=BLEED)
+    label = next(number for number, name in case.scan.label_names.items() if name == "Bleed")
+    assert int((slab.labels == label).sum()) == int((case.scan.labels == label).sum()) > 0
+    found = target_values(slab, slab.drawn.susceptibility, case.scan.label_names, slab.planes, BLEED)
+    assert found["Bleed"] == pytest.approx(0.8, abs=0.25)
