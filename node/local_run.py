@@ -29,7 +29,7 @@ from node.objects import (
 )
 from node.software import software
 from pipeline.acquisition import Acquisition
-from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, Quality
+from pipeline.maps import CLASSICAL, CLASSICAL_SUSCEPTIBILITY, LEARNED, Quality
 from pipeline.memory import return_freed_volumes
 from pipeline.recipe import Recipe
 from pipeline.regions.measurements import RegionMeasurement
@@ -38,6 +38,7 @@ from pipeline.run import run
 SUMMARY = "summary.json"
 DICOM_FOLDER = "dicom"
 ENCODING, WRITING = "encoding", "writing"
+WHOSE_MAP = {LEARNED: "the network's map", CLASSICAL: "the classical map in the network's place"}
 IMAGES = (SUSCEPTIBILITY, CLASSICAL_TWIN)
 UNITS = {
     "susceptibility": "ppm",
@@ -270,7 +271,7 @@ def _draw(
     path = out / "contact_sheet.png"
     magnitude = given.acquisition.magnitude.square().mean(dim=0).sqrt().cpu().numpy()
     known = quality.as_dict()
-    whose = f" · {quality.susceptibility_source} map" if quality.weights else ""
+    whose = f" · {WHOSE_MAP[quality.susceptibility_source]}" if quality.weights else ""
     # A classical map in the network's place would be compared with itself.
     twin = None if is_fallback(known) else arrays.get(CLASSICAL_SUSCEPTIBILITY)
     contact_sheet(

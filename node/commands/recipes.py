@@ -81,7 +81,8 @@ def print_method(step: str, method: Method) -> None:
     optional = f" [{', '.join(method.optional_inputs)}]" if method.optional_inputs else ""
     out.print(f"  takes    {', '.join(method.inputs)}{optional}", markup=False)
     out.print(f"  makes    {', '.join(method.outputs)}")
-    out.print(f"  runs on  {', '.join(method.devices)}; working memory up to {method.memory_volumes:g} volumes")
+    less = ", less in tiles where that is short" if method.learned else ""
+    out.print(f"  runs on  {', '.join(method.devices)}; working memory up to {method.memory_volumes:g} volumes{less}")
     if known["parameters"]:
         table = Table("  parameter", "default", "unit", "range", "", box=None, pad_edge=False)
         for item in known["parameters"]:

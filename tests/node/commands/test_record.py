@@ -13,6 +13,7 @@ import db.series
 from db.series import State
 from db.session import Database, migrate
 from node.cli import main
+from node.commands.record import print_run
 from node.settings import load_settings
 from node.site import write_site
 
@@ -106,3 +107,36 @@ def test_a_retried_series_is_received_once_more(config: Path, monkeypatch, capsy
 
     (series,) = json.loads(printed(monkeypatch, capsys, "list", "-c", str(config), "--json").split("\n", 1)[-1])
     assert (series["state"], series["revision"]) == ("received", 2)
+
+
+def test_a_run_with_a_network_shows_weights_whose_map_it_is_and_each_region_s_doubts(capsys) -> None:
+    passed = {"name": "noise", "sentence": "The map explains the field.", "figures": {}, "is_warning": False}
+    quality = {
+        "figures": {"learned_map_used": 1.0},
+        "warnings": ["The field is noisy."],
+        "findings": [passed],
+        "weights": {"lodestone_net": "a" * 64},
+        "susceptibility_source": "learned",
+    }
+    nucleus = {"name": "red nucleus", "mean": 0.05, "sd": 0.01, "median": 0.05, "volume_ml": 0.2}
+    record = {
+        "outputs": [],
+        "peers": {},
+        "recipe": {"name": "learned", "digest": "b" * 64},
+        "inputs": [],
+        "input_digest": "c" * 64,
+        "software": {"lodestone": "0"},
+        "device": "cpu",
+        "quality": quality,
+        "seal": None,
+        "regions": [
+            {**nucleus, "name": "Brain"},
+            {**nucleus, "classical_mean": 0.042, "half_width": 0.0041, "cone_share": 0.175},
+        ],
+    }
+    print_run(record)
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"lodestone_net, SHA-256 {'a' * 64}" in text
+    assert "map learned" in text
+    assert "check The map explains the field." in text
+    assert "red nucleus 50.0 10.0 50.0 0.20 42.0 8.0 4.1 17.5" in text

@@ -1,5 +1,6 @@
 """A network applied to a whole volume: at once, or in tiles where memory is short; bfloat16 products on a GPU."""
 
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 _SHARE_OF_FREE_MEMORY = 0.7
 _PREPARED = 0.1
 """Share of the work after which the channels are made."""
-_MEMORY_FACTS = Path("/proc/meminfo")
+_MEMORY_FACTS, _OWN_FACTS = Path("/proc/meminfo"), Path("/proc/self/status")
 _GROUP_LIMIT, _GROUP_USE = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
@@ -141,15 +142,23 @@ def free_bytes(device: torch.device) -> float:
     """Return how much memory a device has left; infinity where that cannot be known."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    free = float("inf")
-    if _MEMORY_FACTS.is_file():
-        facts = dict(line.split(":", 1) for line in _MEMORY_FACTS.read_text().splitlines() if ":" in line)
-        if "MemAvailable" in facts:
-            free = 1024.0 * float(facts["MemAvailable"].split()[0])
+    free = _stated_bytes(_MEMORY_FACTS, "MemAvailable", float("inf"))
+    # A mapping process may take no more than the site allows, whatever the machine has.
+    own_limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if own_limit != resource.RLIM_INFINITY:
+        free = min(free, own_limit - _stated_bytes(_OWN_FACTS, "VmData", 0.0))
     # A container's limit counts where it is lower than the machine's.
     if _GROUP_LIMIT.is_file() and _GROUP_USE.is_file() and (limit := _GROUP_LIMIT.read_text().strip()).isdigit():
         free = min(free, float(limit) - float(_GROUP_USE.read_text()))
     return free
+
+
+def _stated_bytes(path: Path, name: str, otherwise: float) -> float:
+    """Return what the kernel states under a name in one of its files of facts [B]."""
+    if not path.is_file():
+        return otherwise
+    facts = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    return 1024.0 * float(facts[name].split()[0]) if name in facts else otherwise
 
 
 def _tell(on_iteration: OnIteration | None, fraction: float) -> None:

@@ -1,6 +1,8 @@
 """Tiles give what the whole volume gives; a GPU's precision, progress, and what cannot be cut."""
 
 import math
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +69,16 @@ def test_short_memory_is_answered_by_tiles(monkeypatch: pytest.MonkeyPatch) -> N
     made = apply_network(spec, network, small_scan(), start_maps(), few, told.append)
     assert len(told) > 3
     assert made.shape == plenty.shape
+
+
+def test_a_process_that_may_take_little_counts_on_no_more_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(apply.resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    unlimited = apply.free_bytes(cpu)
+    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    held = 1024 * int(facts["VmData"].split()[0])
+    monkeypatch.setattr(apply.resource, "getrlimit", lambda _: (held + 2**27, resource.RLIM_INFINITY))
+    assert 0 < apply.free_bytes(cpu) < min(unlimited, 2**27 + 2**26)
 
 
 @pytest.mark.parametrize(("kernel", "levels"), [(3, 1), (3, 2), (5, 2)])
