@@ -19,6 +19,9 @@ from node.software import code_revision
 from pipeline.networks.cards import training_state
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER
+from pipeline.studies.claims import QUICK as QUICK_CLAIMS
+from pipeline.studies.claims import ClaimSizes, claims
+from pipeline.studies.removed_structures import removed_structure_tables
 from pipeline.studies.table import EvaluationTable
 from pipeline.training.evaluation import Wanted, evaluate
 from pipeline.training.evaluation_axis_tables import axis_tables, dependence, dependence_table
@@ -39,6 +42,7 @@ from pipeline.training.evaluation_trials import FULL, GENERATORS, QUICK, STREAMS
 from pipeline.training.evaluation_tuning import classical_methods, tuning_tables
 
 _MOST_DRAWN_NETWORKS = 3
+_QUICK_STRUCTURES: dict[str, Any] = {"n_scenes": 4, "n_heads": 0, "size": 48}
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,11 @@ class Options:
         return Wanted(names, self.has_classical, amount, self.seeds, self.weights or FOLDER)
 
     @property
+    def is_apart(self) -> bool:
+        """Tell whether something is asked for that names no network."""
+        return self.only_tunes or self.has_claims or self.has_structures
+
+    @property
     def n_workers(self) -> int:
         """Return how many processes compute."""
         return self.threads or os.cpu_count() or 1
@@ -90,17 +99,19 @@ def run_evaluation(options: Options) -> None:
     """
     if options.seeds not in STREAMS:
         raise typer.BadParameter(f"seeds are {' or '.join(STREAMS)}, not '{options.seeds}'")
-    if not options.networks and not options.is_all and not options.only_tunes:
+    if not (options.networks or options.is_all or options.is_apart):
         raise typer.BadParameter("name a network, or take --all; the networks are " + ", ".join(NETWORKS))
     began = time.perf_counter()
     wanted = options.wanted
     results: list[Result] = []
+    tables: list[EvaluationTable] = []
     if options.only_tunes:
         with _counting(options, "tuning", len(GENERATORS) * len(classical_methods())) as advance:
             tables = tuning_tables(options.n_workers, advance)
-    else:
+    elif wanted.networks:
         results = _evaluated(wanted, options)
         tables = _tables(wanted, results, options)
+    tables += _studies(wanted, options)
     if options.folder is not None:
         _write(options.folder, tables, results, wanted)
     _tell(tables, options, time.perf_counter() - began)
@@ -126,6 +137,28 @@ def _tables(wanted: Wanted, results: list[Result], options: Options) -> list[Eva
     if wanted.trained:
         tables.append(verdict_table(results, lambda method: dependence(results, method)))
     return tables
+
+
+def _studies(wanted: Wanted, options: Options) -> list[EvaluationTable]:
+    """Return the tables of the studies that were asked for."""
+    tables: list[EvaluationTable] = []
+    if options.has_claims:
+        sizes = QUICK_CLAIMS if options.is_quick else ClaimSizes()
+        with _sharing(options, "the papers' claims") as tell:
+            tables += claims(wanted.weights_folder, sizes, on_progress=tell)
+    if options.has_structures:
+        amounts = _QUICK_STRUCTURES if options.is_quick else {}
+        with _sharing(options, "removed structures") as tell:
+            tables += removed_structure_tables(wanted.weights_folder, **amounts, on_progress=tell)
+    return tables
+
+
+@contextmanager
+def _sharing(options: Options, title: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar of the share that is done on a terminal; give what is told of it."""
+    with progress_bar(options.as_json) as progress:
+        task = progress.add_task(title, total=100)
+        yield lambda share: progress.update(task, completed=round(100 * share))
 
 
 @contextmanager

@@ -14,11 +14,9 @@ from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER, is_trained, load_network
 from pipeline.studies.metrics import nrmse
 from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
-from pipeline.susceptibility.dipole_inversion.learned.network_methods import (
-    NetworkSettings,
-    RefinedNetworkSettings,
-    network_map,
-)
+from pipeline.susceptibility.dipole_inversion.learned.network_methods import NetworkSettings, network_map
+from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, df_qsm
+from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
 from pipeline.training.evaluation_axes import AxisPlan, axis_plans, axis_trials
 from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, TUNED_WEIGHT, Result, scored
 from pipeline.training.evaluation_trials import FULL, Amount, Plan, Trial, make_trial, plans
@@ -153,13 +151,18 @@ def _classical(trial: Trial, name: str, multiple: float, variant: str) -> Result
         found = classical_map(trial, name, multiple)
     except PipelineError as error:
         return replace(blank, remark=str(error))
-    seconds = time.perf_counter() - began
+    return _scored(trial, found, replace(blank, seconds=time.perf_counter() - began))
+
+
+def _scored(trial: Trial, found: Tensor, blank: Result) -> Result:
     scores, regions = scored(trial, found)
-    return replace(blank, scores=scores, regions=regions, seconds=seconds)
+    return replace(blank, scores=scores, regions=regions)
 
 
 def network_results(trial: Trial, name: str, folder: Path, refines: bool = True) -> list[Result]:
     """Return the results of a network as the product applies it, and alone and with DF-QSM where wanted.
+
+    A network that starts from classical maps is followed by the first of them, its classical twin.
 
     Parameters
     ----------
@@ -172,41 +175,51 @@ def network_results(trial: Trial, name: str, folder: Path, refines: bool = True)
     refines
         Whether the map is also judged before and after DF-QSM by our rule.
     """
-    network = _loaded(name, folder)
-    default: NetworkSettings = NETWORK_SETTINGS.get(name, NetworkSettings)()
     began = time.perf_counter()
-    maps = {default.refinement: _mapped(trial, name, network, default)}
-    seconds = time.perf_counter() - began
-    scores, regions = scored(trial, maps[default.refinement])
-    results = [Result(name, DEFAULT, "", "", scores=scores, regions=regions, seconds=seconds)]
+    starts = start_maps(trial, trial.magnitude) if NETWORKS[name].needs_start else None
+    started = time.perf_counter()
+    alone = network_alone(trial, name, folder, starts)
+    maps = {BEFORE: alone}
+    if refines or name in REFINED:
+        maps[AFTER] = refined(trial, alone)
+    default = maps[AFTER if name in REFINED else BEFORE]
+    results = [_scored(trial, default, Result(name, DEFAULT, "", "", seconds=time.perf_counter() - began))]
+    if starts is not None:
+        results.append(_scored(trial, starts[0], Result(TWIN, DEFAULT, "", "", seconds=started - began)))
     if not refines:
         return results
     term = DataTerm.of(trial.local_field, trial.mask, trial.grid, trial.field_noise)
-    for variant, refinement in ((BEFORE, "none"), (AFTER, "df_qsm")):
-        if refinement not in maps:
-            maps[refinement] = _mapped(trial, name, network, replace(default, refinement=refinement))
+    for variant, found in maps.items():
         figures = {
-            "residual": term.ratio(term.residual(term.framed(maps[refinement]))),
-            "nrmse": nrmse(maps[refinement], trial.susceptibility, trial.mask),
+            "residual": term.ratio(term.residual(term.framed(found))),
+            "nrmse": nrmse(found, trial.susceptibility, trial.mask),
         }
         results.append(Result(name, variant, "", "", scores=figures))
     return results
 
 
+TWIN = "classical twin"
+REFINED = frozenset({"lodestone_net", "unet_df"})
+"""Networks whose map is meant to be corrected by DF-QSM."""
+
+
 def default_map(trial: Trial, name: str, folder: Path) -> Tensor:
-    """Return a network's map with the settings that the product applies it with."""
-    return _mapped(trial, name, _loaded(name, folder), NETWORK_SETTINGS.get(name, NetworkSettings)())
+    """Return a network's map as the product makes it: corrected by the field where it is meant to be."""
+    starts = start_maps(trial, trial.magnitude) if NETWORKS[name].needs_start else None
+    alone = network_alone(trial, name, folder, starts)
+    return refined(trial, alone) if name in REFINED else alone
 
 
-NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {
-    "lodestone_net": RefinedNetworkSettings,
-    "unet_df": RefinedNetworkSettings,
-}
-"""Of networks whose map is meant to be corrected."""
+def network_alone(trial: Trial, name: str, folder: Path, starts: Tensor | None) -> Tensor:
+    """Return a network's map without any correction."""
+    given = trial.artefacts if starts is None else trial.artefacts | {"start": starts}
+    settings = NetworkSettings(refinement="none")
+    return network_map(NETWORKS[name], _loaded(name, folder), given, trial.context, settings)
 
 
-def _mapped(trial: Trial, name: str, network: nn.Module, settings: NetworkSettings) -> Tensor:
-    return network_map(NETWORKS[name], network, trial.artefacts, trial.context, settings)
+def refined(trial: Trial, susceptibility: Tensor) -> Tensor:
+    """Return a map after DF-QSM by our rule, with its default settings."""
+    return df_qsm(susceptibility, trial.local_field, trial.mask, trial.grid, DfQsmSettings(), trial.field_noise)
 
 
 @lru_cache(maxsize=len(NETWORKS))

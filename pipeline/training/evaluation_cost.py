@@ -7,6 +7,7 @@ import torch
 
 from pipeline.grid import Grid
 from pipeline.networks.inputs import Scan
+from pipeline.networks.lodestone_net import N_STARTS
 from pipeline.networks.table import NETWORKS
 from pipeline.studies.table import EvaluationTable
 from pipeline.susceptibility.dipole_inversion.learned.apply import apply_network
@@ -46,7 +47,7 @@ def cost_table(
         if on_network is not None:
             on_network(name)
     times = [f"{device.type}, {_named(shape)} [s]" for device in devices for shape in (SMALL, LARGE)]
-    threads = f"CPU: {torch.get_num_threads()} threads, single precision; the network alone, without its start map."
+    threads = f"CPU: {torch.get_num_threads()} threads, single precision; the network alone, without its start maps."
     left_out = "A dash: not timed, since it would take more than a minute." if has_large else "Only patches were timed."
     return EvaluationTable(
         "What the networks cost",
@@ -77,8 +78,8 @@ def seconds_of(name: str, shape: tuple[int, int, int], device: torch.device) -> 
 
 
 def _start(name: str, scan: Scan) -> torch.Tensor | None:
-    """Return some map for networks that refine one."""
-    return 2 * scan.local_field if NETWORKS[name].needs_start else None
+    """Return some maps for networks that start from them."""
+    return torch.stack([scan.local_field] * N_STARTS) if NETWORKS[name].needs_start else None
 
 
 def _finish(device: torch.device) -> None:

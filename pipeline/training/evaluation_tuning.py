@@ -17,11 +17,12 @@ from pipeline.method import Method
 from pipeline.methods import STEPS
 from pipeline.studies.metrics import detrended_nrmse
 from pipeline.studies.table import EvaluationTable
-from pipeline.training.evaluation_trials import GENERATORS, Amount, Trial, make_trial, plans
+from pipeline.training.evaluation_trials import COMPOSITE, GENERATORS, Amount, Trial, make_trial, plans
 from pipeline.training.evaluation_workers import computed
 
 TUNED_ON = "2026-11-21"
-TUNING_AMOUNT = Amount(patches=8)
+_PATCHES, _HEADS = 6, (0, 1, 3)
+"""How many patches, and which heads of every family, weights are tuned on."""
 LEAST_MULTIPLE, MOST_MULTIPLE = 1 / 32, 32.0
 
 
@@ -185,7 +186,12 @@ def tuned_piece(piece: tuple[str, str]) -> Tuning | None:
 
 @lru_cache(maxsize=1)
 def _tuning_trials(generator: str) -> tuple[Trial, ...]:
-    return tuple(make_trial(plan) for plan in plans(TUNING_AMOUNT, "tuning") if plan.generator == generator)
+    chosen = [
+        plan
+        for plan in plans(Amount(patches=_PATCHES), "tuning")
+        if plan.generator == generator and (generator == COMPOSITE or plan.index in _HEADS)
+    ]
+    return tuple(make_trial(plan) for plan in chosen)
 
 
 def _errors_table(generator: str, found: Mapping[tuple[str, str], Tuning]) -> EvaluationTable:
