@@ -23,13 +23,12 @@ from pipeline.studies.claims import QUICK as QUICK_CLAIMS
 from pipeline.studies.claims import ClaimSizes, claims
 from pipeline.studies.removed_structures import removed_structure_tables
 from pipeline.studies.table import EvaluationTable
-from pipeline.training.evaluation import Wanted, evaluate
+from pipeline.training.evaluation import OURS, Wanted, evaluate
 from pipeline.training.evaluation_axis_tables import axis_tables, dependence, dependence_table
 from pipeline.training.evaluation_cost import cost_table
 from pipeline.training.evaluation_maps import example_maps
 from pipeline.training.evaluation_results import Result
 from pipeline.training.evaluation_tables import (
-    OURS,
     average_table,
     best_tuned,
     comparison_tables,

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from pipeline.errors import PipelineError, UnknownMethod
-from pipeline.method import nearest
+from pipeline.method import LEARNED_MAP_USED, Finding, nearest
+from pipeline.methods import STEPS
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER, is_trained, load_network
 from pipeline.studies.metrics import nrmse
@@ -160,9 +161,10 @@ def _scored(trial: Trial, found: Tensor, blank: Result) -> Result:
 
 
 def network_results(trial: Trial, name: str, folder: Path, refines: bool = True) -> list[Result]:
-    """Return the results of a network as the product applies it, and alone and with DF-QSM where wanted.
+    """Return the results of a network with the correction that it is meant to have, and alone and with DF-QSM.
 
-    A network that starts from classical maps is followed by the first of them, its classical twin.
+    Our own network is judged as the product applies it, with its gates, and without them; the first of the maps that
+    it starts from, its classical twin, follows.
 
     Parameters
     ----------
@@ -184,6 +186,9 @@ def network_results(trial: Trial, name: str, folder: Path, refines: bool = True)
         maps[AFTER] = refined(trial, alone)
     default = maps[AFTER if name in REFINED else BEFORE]
     results = [_scored(trial, default, Result(name, DEFAULT, "", "", seconds=time.perf_counter() - began))]
+    if name == OURS and folder == FOLDER:
+        # The product takes weights from the package's own folder only.
+        results = [_gated(trial, name), replace(results[0], method=UNGATED)]
     if starts is not None:
         results.append(_scored(trial, starts[0], Result(TWIN, DEFAULT, "", "", seconds=started - began)))
     if not refines:
@@ -198,7 +203,26 @@ def network_results(trial: Trial, name: str, folder: Path, refines: bool = True)
     return results
 
 
-TWIN = "classical twin"
+def _gated(trial: Trial, name: str) -> Result:
+    """Return the result of a network's method as a recipe applies it, with its gates and its fall-back."""
+    used: list[float] = []
+    context = replace(trial.context, on_finding=lambda finding: used.extend(_used(finding)))
+    method = STEPS["dipole_inversion"][name]
+    blank = Result(name, DEFAULT, "", "")
+    began = time.perf_counter()
+    try:
+        found = method.apply(trial.artefacts, context, method.settings())["susceptibility"]
+    except PipelineError as error:
+        return replace(blank, remark=str(error))
+    result = _scored(trial, found, replace(blank, seconds=time.perf_counter() - began))
+    return replace(result, scores=result.scores | {LEARNED_MAP_USED: used[-1]}) if used else result
+
+
+def _used(finding: Finding) -> list[float]:
+    return [finding.figures[LEARNED_MAP_USED]] if LEARNED_MAP_USED in finding.figures else []
+
+
+OURS, UNGATED, TWIN = "lodestone_net", "lodestone_net without gates", "classical twin"
 REFINED = frozenset({"lodestone_net", "unet_df"})
 """Networks whose map is meant to be corrected by DF-QSM."""
 

@@ -4,13 +4,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
+from pipeline.method import LEARNED_MAP_USED
+from pipeline.networks.table import NETWORKS
 from pipeline.studies.bootstrap import mean_with_interval, ratio_of_means, ratio_over_groups
 from pipeline.studies.table import Estimate, EvaluationTable
+from pipeline.training.evaluation import OURS
 from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, METRICS, TUNED_WEIGHT, Result
 from pipeline.training.evaluation_tuning import TUNED_ON
+from pipeline.training.plans import find_plan
 
 DECIDING = "detrended_nrmse"
-OURS = "lodestone_net"
 MOST_OF_BEST, MOST_OF_BEST_ANYWHERE = 0.85, 1.02
 MOST_RISE_PERCENT = 1.0
 _UNKNOWN = Estimate(math.nan, math.nan, math.nan)
@@ -175,6 +178,7 @@ def _comparison(generator: str, results: Sequence[Result], states: Mapping[str, 
     absent = [name for name in states if name not in {result.method for result in results}]
     rows += [(name, states[name], 0, *(_UNKNOWN for _ in METRICS), math.nan) for name in absent]
     notes = [f"{name}: {states[name]}; train it with `lodestone train {name} --export`." for name in absent]
+    notes += _notes_on_gates(results) + _notes_on_direction(results)
     remarks = {f"{result.method}: {result.remark}" for result in results if result.remark}
     return EvaluationTable(
         f"{generator}: mean over samples [95 % interval]",
@@ -182,6 +186,30 @@ def _comparison(generator: str, results: Sequence[Result], states: Mapping[str, 
         tuple(rows),
         (*notes, *sorted(remarks)),
     )
+
+
+def _notes_on_gates(results: Sequence[Result]) -> list[str]:
+    """Return on how many samples a gated method gave its learned map."""
+    used: dict[str, list[float]] = {}
+    for result in results:
+        if LEARNED_MAP_USED in result.scores:
+            used.setdefault(result.method, []).append(result.scores[LEARNED_MAP_USED])
+    return [
+        f"{method}: the learned map passed its gates on {sum(shares):.0f} of {len(shares)} samples, the classical twin "
+        "stands for it on the others."
+        for method, shares in used.items()
+    ]
+
+
+def _notes_on_direction(results: Sequence[Result]) -> list[str]:
+    blind = [name for name in _methods_named(results) if name in NETWORKS and not find_plan(name).knows_direction]
+    if not blind:
+        return []
+    return [f"Told neither B0 nor voxel size, and trained on axial cubes only: {', '.join(blind)}."]
+
+
+def _methods_named(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(result.method for result in results))
 
 
 def _compared(results: Sequence[Result]) -> list[Result]:

@@ -21,25 +21,26 @@ from pipeline.training.evaluation_trials import COMPOSITE, GENERATORS, Amount, T
 from pipeline.training.evaluation_workers import computed
 
 TUNED_ON = "2026-11-21"
-_PATCHES, _HEADS = 6, (0, 1, 3)
+_PATCHES, _HEADS = 4, (0, 3)
 """How many patches, and which heads of every family, weights are tuned on."""
 LEAST_MULTIPLE, MOST_MULTIPLE = 1 / 32, 32.0
 
 
 @dataclass(frozen=True)
 class Knob:
-    """What of a method is tuned: settings multiplied by one number, and the factor between two tries."""
+    """What of a method is tuned: settings multiplied by one number, the first number, and the factor to the next."""
 
     settings: tuple[str, ...] = ("regularisation",)
+    first: float = 4.0
     factor: float = 2.0
 
 
 _STRENGTH = Knob()
 KNOBS: dict[str, Knob] = {
-    "tkd": Knob(("threshold",), math.sqrt(2.0)),
+    "tkd": Knob(("threshold",), 1.5, 1.25),
     "star": Knob(("strong_regularisation", "regularisation")),
-    "ilsqr": Knob(("tolerance",)),
-    "ndi": Knob(("streak_limit",), math.sqrt(2.0)),
+    "ilsqr": Knob(("tolerance",), 1.0),
+    "ndi": Knob(("streak_limit",), 0.5, 1.5),
 }
 """Of all other methods it is their `regularisation`."""
 
@@ -103,7 +104,7 @@ class Tuning:
 
 
 def tune(method: str, trials: Sequence[Trial], on_try: Callable[[str], None] | None = None) -> Tuning | None:
-    """Search the multiple of a method's regularisation with the least mean error, uphill and downhill from 1.
+    """Search the multiple of a method's regularisation with the least mean error, uphill and downhill from the first.
 
     Parameters
     ----------
@@ -118,21 +119,21 @@ def tune(method: str, trials: Sequence[Trial], on_try: Callable[[str], None] | N
     -------
     None where the method cannot use the trials.
     """
-    factor = knob(method).factor
-    errors = {1.0: _mean_error(method, trials, 1.0)}
-    if math.isnan(errors[1.0]):
+    turned = knob(method)
+    errors = {turned.first: _mean_error(method, trials, turned.first)}
+    if math.isnan(errors[turned.first]):
         return None
     for direction in (1, -1):
-        before, exponent = 1.0, direction
-        while LEAST_MULTIPLE <= (multiple := factor**exponent) <= MOST_MULTIPLE:
+        before, exponent = turned.first, direction
+        while LEAST_MULTIPLE <= (multiple := turned.first * turned.factor**exponent) <= MOST_MULTIPLE:
             errors[multiple] = _mean_error(method, trials, multiple)
             if on_try is not None:
-                on_try(f"{method} × {multiple:.3g}: {errors[multiple]:.2f} % (default {errors[1.0]:.2f} %)")
+                on_try(f"{method} × {multiple:.3g}: {errors[multiple]:.2f} %")
             # Written so that an error that is not a number ends the climb too.
             if not errors[multiple] < errors[before]:
                 break
             before, exponent = multiple, exponent + direction
-        if before > 1.0:
+        if before != turned.first:
             break
     known = {multiple: error for multiple, error in errors.items() if not math.isnan(error)}
     return Tuning(method, known)
@@ -200,9 +201,9 @@ def _errors_table(generator: str, found: Mapping[tuple[str, str], Tuning]) -> Ev
         if name == generator:
             best = tuning.errors[tuning.best]
             tried = ", ".join(f"{multiple:.3g}: {tuning.errors[multiple]:.1f}" for multiple in sorted(tuning.errors))
-            rows.append((method, tuning.best, best, tuning.errors[1.0], tried))
+            rows.append((method, tuning.best, best, tried))
     return EvaluationTable(
         f"{generator}: detrended NRMSE [%] by multiple of the default weight",
-        ("method", "best multiple", "error there", "at default", "tried"),
+        ("method", "best multiple", "error there", "tried"),
         tuple(rows),
     )

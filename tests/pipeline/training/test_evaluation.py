@@ -1,17 +1,21 @@
 """Networks and classical methods are judged on the same trials, however many processes compute."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.errors import UnknownMethod
+from pipeline.method import LEARNED_MAP_USED, Finding, Method, NoSettings, StepContext
+from pipeline.methods import STEPS
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import store_weights
 from pipeline.training import evaluation
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.datasets.stream import sample
-from pipeline.training.evaluation import TWIN, Wanted, evaluate, judged
+from pipeline.training.evaluation import TWIN, UNGATED, Wanted, evaluate, judged
 from pipeline.training.evaluation_axes import CENTRE, AxisPlan, Level
 from pipeline.training.evaluation_cost import cost_table
 from pipeline.training.evaluation_maps import example_maps
@@ -72,6 +76,31 @@ def test_classical_methods_stand_at_both_weights_and_networks_with_and_without_r
     assert tkd.scores["nrmse"] != tuned.scores["nrmse"]
     assert results[7].scores["residual"] <= results[6].scores["residual"] * 1.001
     assert {result.trial for result in results} == {"composite 0"}
+
+
+def _mapped_with_gates(learned_map_used: float):
+    """Return a method that tells, as our own does, which map it gave."""
+
+    def run(artefacts: Mapping[str, Tensor], context: StepContext, settings: NoSettings) -> dict[str, Tensor]:
+        assert context.on_finding is not None
+        context.on_finding(Finding("envelope", "It is inside.", {"envelope_distance": 1.0}))
+        context.on_finding(Finding("gates", "It passed.", {LEARNED_MAP_USED: learned_map_used}))
+        return {"susceptibility": artefacts["local_field"]}
+
+    return Method("lodestone_net", "", run, NoSettings, ("local_field", "mask"), ("susceptibility",))
+
+
+def test_our_own_network_is_judged_as_the_product_applies_it_with_and_without_gates(
+    small, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "FOLDER", weights)
+    monkeypatch.setitem(STEPS["dipole_inversion"], "lodestone_net", _mapped_with_gates(0.0))
+    wanted = Wanted(("lodestone_net",), has_classical=False, weights_folder=weights)
+    gated, ungated, twin = judged(wanted, PLAN)[:3]
+    assert [result.method for result in (gated, ungated, twin)] == ["lodestone_net", UNGATED, TWIN]
+    assert gated.scores[LEARNED_MAP_USED] == 0.0
+    assert LEARNED_MAP_USED not in ungated.scores
+    assert gated.scores["nrmse"] != ungated.scores["nrmse"]
 
 
 def test_a_refusal_is_a_remark_and_not_an_end(small, weights: Path) -> None:

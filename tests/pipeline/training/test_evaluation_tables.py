@@ -1,9 +1,11 @@
 """Tables say of results what is in them: the best tuned method, paired ratios, changes, and who has no weights."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from pipeline.method import LEARNED_MAP_USED
 from pipeline.studies.region_metrics import RegionError
 from pipeline.studies.table import Estimate
 from pipeline.training.evaluation_axes import CENTRE, Level
@@ -83,6 +85,18 @@ def test_a_refusal_stands_below_the_table() -> None:
     row = next(row for row in table.rows if row[0] == "medi_0")
     assert row[2] == 0
     assert "medi_0: It needs two echoes." in table.notes
+
+
+def test_notes_tell_how_often_the_gates_let_a_learned_map_pass_and_who_is_told_no_direction() -> None:
+    results = [
+        replace(result, scores=result.scores | {LEARNED_MAP_USED: float(result.trial != "composite 1")})
+        for result in _comparison()
+        if result.method == "lodestone_net"
+    ]
+    blind = [replace(result, method="xqsm") for result in results]
+    notes = " ".join(comparison_tables([*results, *blind], {})[0].notes)
+    assert "lodestone_net: the learned map passed its gates on 2 of 3 samples" in notes
+    assert "axial cubes only: xqsm." in notes
 
 
 def _refined(before: tuple[float, float], after: tuple[float, float], trial: str) -> list[Result]:
