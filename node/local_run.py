@@ -105,7 +105,7 @@ def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnPro
     maps, quality = run(given.acquisition, recipe, on_progress)
     arrays, metadata = maps_artefact(maps)
     reference = str(metadata["reference"]).replace("_", " ")
-    measured = measure_regions(arrays, given.regions, given.acquisition.grid.voxel_size_mm)
+    measured = measure_regions(arrays, given.regions, given.acquisition.grid.voxel_size_mm, quality.as_dict())
     remove_former_results(out)
     out.mkdir(parents=True, exist_ok=True)
     files = []

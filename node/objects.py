@@ -19,8 +19,9 @@ from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.segmentation import segmentation, segments
 from dicom_io.write.validation import validate
 from node.convert import PPB_PER_PPM, to_ppb
-from node.region_trust import with_trust
+from node.region_trust import interval_scale, with_trust
 from pipeline.maps import CLASSICAL, CLASSICAL_SUSCEPTIBILITY
+from pipeline.method import LEARNED_MAP_USED
 from pipeline.methods import STEPS
 from pipeline.recipe import Recipe
 from pipeline.regions.measurements import RegionMeasurement, measure
@@ -118,15 +119,18 @@ def map_sentence(quality: Mapping[str, Any]) -> str:
         return ""
     if not is_fallback(quality):
         return f"This map is that of the network {named}."
-    reasons = " ".join(finding["sentence"] for finding in quality["findings"] if finding["is_warning"])
+    reasons = " ".join(_reasons(quality))
     instead = f"This map is the classical one by {CLASSICAL_INVERSION.name}, not that of the network {named}."
     return f"{instead} {reasons}".strip()
 
 
 def measure_regions(
-    maps: Mapping[str, np.ndarray], regions: Regions, voxel_size_mm: Sequence[float]
+    maps: Mapping[str, np.ndarray], regions: Regions, voxel_size_mm: Sequence[float], quality: Mapping[str, Any]
 ) -> list[RegionMeasurement]:
-    """Return mean, spread and volume [ppm, ml] of the brain, label 0, and of every labelled region."""
+    """Return mean, spread and volume [ppm, ml] of the brain, label 0, and of every labelled region.
+
+    Beside a learned map, also what speaks for and against each mean; `quality` is what `Quality.as_dict` gives.
+    """
     dz, dy, dx = voxel_size_mm
     susceptibility, mask = torch.as_tensor(maps["susceptibility"]), torch.as_tensor(maps["mask"].astype(bool))
     everywhere = mask.to(torch.uint8)
@@ -134,7 +138,7 @@ def measure_regions(
     labelled: list[RegionMeasurement] = []
     if regions.labels is not None:
         labelled = measure(susceptibility, torch.as_tensor(regions.labels), dict(regions.names), mask, (dz, dy, dx))
-        labelled = with_trust(labelled, maps, regions.labels)
+        labelled = with_trust(labelled, maps, regions.labels, interval_scale(quality))
     return [*(replace(whole, label=0) for whole in brain), *labelled]
 
 
@@ -196,13 +200,18 @@ def make_objects(
     return [_finish(kind, dataset, numbers) for kind, dataset in wanted]
 
 
+def _reasons(quality: Mapping[str, Any]) -> list[str]:
+    """Return why a network's map was not used; that it was not is said elsewhere."""
+    findings = [finding for finding in quality.get("findings", ()) if LEARNED_MAP_USED not in finding["figures"]]
+    return [finding["sentence"] for finding in findings if finding["is_warning"]]
+
+
 def report_sentences(quality: Mapping[str, Any]) -> list[str]:
     """Return what a reader must know of a map: whose it is, the warnings, and which checks it passed."""
     passed = [finding["sentence"] for finding in quality.get("findings", ()) if not finding["is_warning"]]
-    reasons = [finding["sentence"] for finding in quality.get("findings", ()) if finding["is_warning"]]
     whose = [map_sentence(quality)] if quality.get("weights") else []
     # Where the first sentence holds the reasons already, they are not said twice.
-    said = reasons if is_fallback(quality) else []
+    said = _reasons(quality) if is_fallback(quality) else []
     return [*whose, *(sentence for sentence in quality.get("warnings", ()) if sentence not in said), *passed]
 
 

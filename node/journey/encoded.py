@@ -85,7 +85,7 @@ def _make(
     if settings.label_map is not None:
         labels, note = labels_on_grid(settings.label_map, source.geometry)
         regions = Regions(labels, settings.regions.label_names)
-    measured = measure_regions(maps.arrays, regions, source.geometry.voxel_size_mm)
+    measured = measure_regions(maps.arrays, regions, source.geometry.voxel_size_mm, run.quality)
     recipe = parse_recipe(run.recipe_text)
     description = describe_run(
         recipe=recipe,

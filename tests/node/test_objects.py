@@ -30,7 +30,8 @@ from tests.node import scans
 QUALITY = Quality({"mask_volume_ml": 12.5, "field_noise_median_ppb": 1.25}).as_dict()
 WEIGHTS = {"lodestone_net": "9" * 64}
 PASSED = Finding("noise", "The map explains the field as far as its noise allows.", {LEARNED_MAP_USED: 1.0}, False)
-FAILED = Finding("envelope", "Voxels of 4.0 mm are larger than any in the training.", {LEARNED_MAP_USED: 0.0})
+FAILED = Finding("envelope", "Voxels of 4.0 mm are larger than any in the training.")
+FELL_BACK = Finding("source", "The susceptibility is the classical map.", {LEARNED_MAP_USED: 0.0})
 SOFTWARE = {"lodestone": "0.1.0", "code_revision": "source-0123456789ab"}
 
 
@@ -66,13 +67,16 @@ def learned_maps() -> dict[str, np.ndarray]:
     }
 
 
-def make_learned(source: SourceSeries, finding: Finding, kinds: tuple[str, ...] = ALL_KINDS) -> list[MadeObject]:
-    warnings = (finding.sentence,) if finding.is_warning else ()
-    quality = Quality(dict(finding.figures), ("The field is noisy.", *warnings), (finding,), WEIGHTS).as_dict()
+def make_learned(
+    source: SourceSeries, findings: tuple[Finding, ...], kinds: tuple[str, ...] = ALL_KINDS
+) -> list[MadeObject]:
+    warnings = tuple(finding.sentence for finding in findings if finding.is_warning)
+    figures = {name: value for finding in findings for name, value in finding.figures.items()}
+    quality = Quality(figures, ("The field is noisy.", *warnings), findings, WEIGHTS).as_dict()
     recipe = builtin_recipe("learned")
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     run = describe_run(recipe, quality, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True)
-    measured = measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm)
+    measured = measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm, quality)
     return make_objects(
         learned_maps(), quality, measured, regions(), source, run, kinds, twin=describe_twin(recipe, run)
     )
@@ -89,7 +93,7 @@ def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = ALL_KIN
         datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         research_use_only=True,
     )
-    measured = measure_regions(maps(), chosen, source.geometry.voxel_size_mm)
+    measured = measure_regions(maps(), chosen, source.geometry.voxel_size_mm, QUALITY)
     return make_objects(maps(), QUALITY, measured, chosen, source, description, kinds)
 
 
@@ -158,7 +162,7 @@ def read(made: MadeObject) -> pydicom.Dataset:
 
 
 def test_beside_a_network_s_map_its_classical_twin_is_a_series_of_its_own(source: SourceSeries) -> None:
-    made = make_learned(source, PASSED)
+    made = make_learned(source, (PASSED,))
     assert [one.kind for one in made] == ["susceptibility"] * 16 + ["classical"] * 16 + ["segmentation", "report"]
     learned, twin = read(made[7]), read(made[16 + 7])
     assert learned.SeriesInstanceUID != twin.SeriesInstanceUID
@@ -168,12 +172,12 @@ def test_beside_a_network_s_map_its_classical_twin_is_a_series_of_its_own(source
     assert "This map is that of the network lodestone_net." in learned.DerivationDescription
     assert "9" * 64 in learned.DerivationDescription
     assert "dipole inversion by weighted_tv" in twin.ContributingEquipmentSequence[1].ContributionDescription
-    wanted = make_learned(source, PASSED, ("susceptibility", "report"))
+    wanted = make_learned(source, (PASSED,), ("susceptibility", "report"))
     assert {one.kind for one in wanted} == {"susceptibility", "report"}
 
 
 def test_a_classical_map_in_the_network_s_place_is_sent_once_and_says_why(source: SourceSeries) -> None:
-    made = make_learned(source, FAILED)
+    made = make_learned(source, (FAILED, FELL_BACK))
     assert [one.kind for one in made] == ["susceptibility"] * 16 + ["segmentation", "report"]
     image = read(made[0])
     assert "QSM classical" in image.SeriesDescription
@@ -185,7 +189,7 @@ def test_a_classical_map_in_the_network_s_place_is_sent_once_and_says_why(source
 
 
 def test_the_report_compares_each_region_with_the_classical_map(source: SourceSeries) -> None:
-    report = read(make_learned(source, PASSED)[-1])
+    report = read(make_learned(source, (PASSED,))[-1])
     group = next(item for item in _items(report) if "caudate" in _words(item))
     values = {
         item.ConceptNameCodeSequence[0].CodeMeaning: float(item.MeasuredValueSequence[0].NumericValue)

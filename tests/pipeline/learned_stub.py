@@ -21,7 +21,8 @@ from pipeline.networks.weights import store_weights, verified_digest, weights_di
 NAME = "lodestone_net"
 SHIFT_PPM, SPREAD_PPM = 0.03, 0.01
 PASSED = Finding("noise", "The map explains the field.", {LEARNED_MAP_USED: 1.0}, is_warning=False)
-FAILED = Finding("envelope", "The voxels are larger than any in the training.", {LEARNED_MAP_USED: 0.0})
+FAILED = Finding("envelope", "The voxels are larger than any in the training.")
+FELL_BACK = Finding("source", "The susceptibility is the classical map.", {LEARNED_MAP_USED: 0.0})
 
 
 def folder_with_weights(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from pipeline.recipe import Recipe, builtin_recipe, builtin_recipe_text, parse_r
 from pipeline.run import run
 from pipeline.simulation.phantom import adult_head
 from pipeline.simulation.scanner import SMALL, acquire
-from tests.pipeline.learned_stub import FAILED, NAME, PASSED, folder_with_weights, use_stub, use_weights_of
+from tests.pipeline.learned_stub import FAILED, FELL_BACK, NAME, PASSED, folder_with_weights, use_stub, use_weights_of
 
 RECIPE = parse_recipe(builtin_recipe_text("learned").replace('method = "robust"', 'method = "v_sharp"'))
 
@@ -68,7 +68,7 @@ def test_twin_findings_and_digests_come_with_the_map(monkeypatch: pytest.MonkeyP
 def test_a_failed_check_leaves_the_classical_map_and_its_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    use_stub(monkeypatch, tmp_path, FAILED)
+    use_stub(monkeypatch, tmp_path, FAILED, FELL_BACK)
     maps, quality = run(acquire(adult_head(), SMALL).acquisition, RECIPE)
     assert quality.susceptibility_source == "classical"
     assert FAILED.sentence in quality.warnings

@@ -12,7 +12,16 @@ from pipeline.networks.weights import weights_digest
 from pipeline.recipe import builtin_recipe_text
 from tests.node import scans
 from tests.node.commands.test_process import run
-from tests.pipeline.learned_stub import FAILED, NAME, PASSED, SPREAD_PPM, folder_with_weights, use_stub, use_weights_of
+from tests.pipeline.learned_stub import (
+    FAILED,
+    FELL_BACK,
+    NAME,
+    PASSED,
+    SPREAD_PPM,
+    folder_with_weights,
+    use_stub,
+    use_weights_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +79,7 @@ def test_a_learned_map_comes_with_its_twin_spread_cone_part_and_the_comparison(
 def test_a_failed_check_gives_the_classical_map_and_says_why(
     scan_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    use_stub(monkeypatch, tmp_path / "weights", FAILED)
+    use_stub(monkeypatch, tmp_path / "weights", FAILED, FELL_BACK)
     assert process(scan_folder, tmp_path / "out") == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["susceptibility_source"] == "classical"
