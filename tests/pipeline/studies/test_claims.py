@@ -9,6 +9,8 @@ from pipeline.studies import claims_refinement, claims_slabs
 from pipeline.studies.cases import ECHO_TIMES_S
 from pipeline.studies.claims import ClaimSizes, claims
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COARSE = Protocol((42, 54, 44), (3.6, 3.6, 3.6), ECHO_TIMES_S, snr=80.0, finest_mm=1.8)
 TINY = ClaimSizes(size=16, n_k_qsm=1, n_patches=1, n_refined=1, n_fine=0, n_heads=1, scan=COARSE)
 

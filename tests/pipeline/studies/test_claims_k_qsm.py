@@ -16,6 +16,8 @@ from pipeline.studies.table import Estimate
 from pipeline.training.datasets.sample import Sample
 from pipeline.training.plans import ANY
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def drawn() -> Sample:

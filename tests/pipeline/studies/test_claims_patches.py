@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import store_weights
 from pipeline.studies.claims_patches import patches_claim
 from pipeline.studies.table import Estimate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_each_training_is_judged_on_each_kind_of_field(tmp_path: Path) -> None:

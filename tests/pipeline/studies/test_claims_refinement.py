@@ -12,6 +12,8 @@ from pipeline.studies.claims_refinement import CORRECTIONS, refinement_claims
 from pipeline.studies.table import Estimate, EvaluationTable
 from pipeline.training.plans import AXIAL
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> list[EvaluationTable]:

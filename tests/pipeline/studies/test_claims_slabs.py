@@ -12,6 +12,8 @@ from pipeline.studies.claims_inversions import Inversion
 from pipeline.studies.claims_slabs import BLEED, ORDERS, slab_of, slabs_claim, target_values
 from pipeline.studies.table import Estimate
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COARSE = Protocol((42, 54, 44), (3.6, 3.6, 3.6), ECHO_TIMES_S, snr=80.0, finest_mm=1.8)
 TRUTH = Inversion("truth", lambda drawn: drawn.susceptibility)
 BLANK = Inversion("blank", lambda drawn: torch.zeros_like(drawn.susceptibility))

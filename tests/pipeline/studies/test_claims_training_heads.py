@@ -10,6 +10,8 @@ from pipeline.training.datasets.sample import Sample
 from pipeline.training.datasets.stream import sample
 from pipeline.training.plans import AXIAL
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = replace(AXIAL, shape=(34, 36, 34), generators=(("anatomy", 1.0),), mixed_share=0.0, negated_share=0.0)
 PATCH = 32
 

@@ -20,6 +20,8 @@ from pipeline.studies.table import Estimate, EvaluationTable
 from pipeline.training.datasets.sample import Sample
 from pipeline.training.plans import AXIAL
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SEED = 9
 
 

@@ -11,6 +11,8 @@ from pipeline.studies.removed_structures_pairs import STRUCTURES, Pair, Structur
 from pipeline.training.datasets.sample import Sample
 from pipeline.training.plans import AXIAL
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def scene() -> Sample:
