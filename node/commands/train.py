@@ -204,6 +204,7 @@ def _report(outcome: Outcome, exported: Exported | None, options: Options) -> No
                 "steps": state.step,
                 "hours": round(state.seconds / 3600, 4),
                 "best_step": state.best_step,
+                "kept_step": state.kept_step,
                 "validations": without_nan(state.history),
                 "checkpoint": path,
                 "curves": options.folder / CURVES,
@@ -214,7 +215,7 @@ def _report(outcome: Outcome, exported: Exported | None, options: Options) -> No
     out.print(
         f"{state.identity['network']}: {state.step} steps, {state.seconds / 3600:.2f} h; ended by {outcome.reason}"
     )
-    out.print(f"checkpoint {path}, best weights after step {state.best_step}")
+    out.print(f"checkpoint {path}, keeps the weights after step {state.kept_step}")
     if exported is not None:
         state_word = "undertrained" if exported.is_undertrained else "fully trained"
         out.print(f"weights {exported.weights.file} ({state_word}), card {exported.card}")

@@ -39,8 +39,7 @@ class CardFacts:
     @property
     def visits(self) -> int:
         """Return how many patches the kept weights have seen."""
-        step = self.checkpoint.best_step or self.checkpoint.step
-        return step * int(self.checkpoint.identity["batch"])
+        return self.checkpoint.kept_step * int(self.checkpoint.identity["batch"])
 
     @property
     def is_undertrained(self) -> bool:
@@ -74,7 +73,7 @@ def _training(facts: CardFacts) -> str:
         "plan": facts.plan.source,
         "loss": facts.plan.loss,
         "seed": checkpoint.identity["seed"],
-        "steps": f"{checkpoint.step:,}, of which the weights after step {checkpoint.best_step:,} validated best",
+        "steps": f"{checkpoint.step:,}; the weights are those after step {checkpoint.kept_step:,}",
         "batch and patch": f"{checkpoint.identity['batch']} × {checkpoint.identity['patch']}³ voxels",
         "hours": f"{checkpoint.seconds / 3600:.2f}",
         "device": known.get("device", "not recorded"),
@@ -89,7 +88,7 @@ def _material(facts: CardFacts) -> str:
     label = "COSMOS of simulated fields" if facts.recipe.orientations > 1 else "the simulated truth"
     rows = [f"| {item.name} | {_shown(getattr(facts.recipe, item.name))} |" for item in fields(facts.recipe)]
     start = (
-        "\n\nStart maps are those of `weighted_tv`, its regularisation varied by up to a factor of two."
+        "\n\nThe two start maps are of the kind of `weighted_tv`, their regularisation varied by up to a factor of 1.5."
         if facts.spec.needs_start
         else ""
     )
@@ -130,7 +129,7 @@ def _limits(facts: CardFacts) -> str:
     else:
         limits.insert(0, "Only B0 along the first axis (slices across B0) and cubic voxels: it is told neither.")
     if facts.spec.needs_start:
-        limits.insert(1, "It mends maps of `weighted_tv`; on maps of other methods it was not trained.")
+        limits.insert(1, "It mends its own two start maps; on maps of other methods it was not trained.")
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
 
 

@@ -39,7 +39,7 @@ class Checkpoint:
     loss
         Running mean of the loss; not a number before the first step.
     facts
-        What the card says of it: device, code revision, start of the training.
+        What the card says of it: device, precision, code revision, and `ended_by`, why the last run ended.
     """
 
     identity: dict[str, Any]
@@ -53,6 +53,16 @@ class Checkpoint:
     history: list[dict[str, float]] = field(default_factory=list)
     loss: float = math.nan
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kept_step(self) -> int:
+        """Return after which step the weights were that are kept.
+
+        The last where the schedule came to its end: its small last steps are what it is for, and no sample is shown so
+        often that a training could have learned it by heart. Otherwise those that validated best.
+        """
+        is_complete = self.facts.get("ended_by") in ("steps", "hours")
+        return self.step if is_complete or not self.best else self.best_step
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:

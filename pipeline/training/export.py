@@ -28,7 +28,7 @@ class Exported:
 
 
 def export(checkpoint: Checkpoint, recipe: DataRecipe, n_samples: int, folder: Path = FOLDER) -> Exported:
-    """Store the best weights of a training, judge what was stored, and write the card.
+    """Store the weights that a training keeps, judge what was stored, and write the card.
 
     Parameters
     ----------

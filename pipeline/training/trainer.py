@@ -254,6 +254,7 @@ class Training:
         if reason != "interrupted" and last != self.state.step:
             self._validate()
             listener.on_validation(self.state.history)
+        self.state.facts["ended_by"] = reason
         self.save()
         return Outcome(self.state, reason)
 
@@ -400,8 +401,8 @@ def _error_of_start(example: Example, start: Tensor) -> Tensor:
 
 
 def weights_to_keep(checkpoint: Checkpoint) -> State:
-    """Return the weights that validated best, or the running mean where none was validated yet."""
-    return checkpoint.best or checkpoint.average
+    """Return the mean weights at the end of a complete training, else those that validated best."""
+    return checkpoint.average if checkpoint.kept_step == checkpoint.step else checkpoint.best
 
 
 def _optimiser(plan: TrainingPlan, network: nn.Module) -> torch.optim.Optimizer:

@@ -58,7 +58,7 @@ def test_weights_without_a_telling_card_are_not_called_fully_trained(folder: Pat
 def test_a_card_that_an_export_writes_can_be_read(folder: Path) -> None:
     training = SimpleNamespace(
         step=300,
-        best_step=200,
+        kept_step=200,
         seconds=1872.0,
         identity={"batch": 4, "patch": 48, "seed": 0},
         facts={"device": "NVIDIA H100", "precision": "bfloat16"},

@@ -66,7 +66,8 @@ def refuse_other_bits(settings: TrainingSettings, tmp_path: Path) -> None:
 
 
 def test_a_training_lowers_its_loss_on_a_sample_that_it_sees_again(tmp_path: Path, monkeypatch) -> None:
-    one = replace(PLANS["lodestone_net"], window=1, reuse=1000, schedule=lambda progress, step: 1.0)
+    shapes = DataRecipe(generators=(("shapes", 1.0),))
+    one = replace(PLANS["lodestone_net"], window=1, reuse=1000, schedule=lambda progress, step: 1.0, recipe=shapes)
     monkeypatch.setitem(PLANS, "lodestone_net", one)
     losses: list[float] = []
     listener = Listener(on_step=lambda step, progress, loss: losses.append(loss))
@@ -92,6 +93,16 @@ def test_a_training_that_gains_no_more_ends_early_and_keeps_its_best_weights(tmp
     outcome = train(replace(TINY, steps=50, validate_every=1, patience=2), tmp_path, CPU)
     assert (outcome.reason, outcome.checkpoint.step, outcome.checkpoint.best_step) == ("early stop", 4, 2)
     assert not equal(weights_to_keep(outcome.checkpoint), outcome.checkpoint.average)
+    assert outcome.checkpoint.kept_step == 2
+
+
+def test_a_training_that_came_to_its_end_keeps_its_last_weights(tmp_path: Path, monkeypatch) -> None:
+    # Of network and start map in turn; the second validation is the worse.
+    errors = iter([30.0, 50.0, 40.0, 50.0])
+    monkeypatch.setattr(trainer, "scores", lambda maps, examples: held_out.Scores((next(errors),), (1.0,)))
+    checkpoint = train(replace(TINY, steps=2, validate_every=1), tmp_path, CPU).checkpoint
+    assert (checkpoint.best_step, checkpoint.kept_step) == (1, 2)
+    assert equal(weights_to_keep(checkpoint), checkpoint.average)
 
 
 def test_hours_end_a_training_and_count_all_its_runs(tmp_path: Path) -> None:
@@ -145,7 +156,7 @@ def test_every_network_has_a_plan_and_an_unknown_one_names_the_nearest() -> None
         find_plan("lodestonenet")
 
 
-def test_an_export_is_what_validated_best_and_its_card_says_how_little_it_was_trained(tmp_path: Path) -> None:
+def test_an_export_is_what_was_kept_and_its_card_says_how_little_it_was_trained(tmp_path: Path) -> None:
     checkpoint = train(TINY, tmp_path / "run", CPU, facts={"code_revision": "abc"}).checkpoint
     exported = export(checkpoint, DataRecipe(shape=(16, 16, 16)), 1, tmp_path)
 
@@ -153,7 +164,7 @@ def test_an_export_is_what_validated_best_and_its_card_says_how_little_it_was_tr
     for name, value in weights_to_keep(checkpoint).items():
         torch.testing.assert_close(loaded[name], value, atol=1e-3, rtol=1e-3)
     card = exported.card.read_text()
-    seen = f"{checkpoint.best_step} patches"
+    seen = f"{checkpoint.kept_step} patches"
     for fact in ("**State: undertrained.**", seen, "abc", exported.weights.sha256, "float32", "composite", "| tkd |"):
         assert fact in card
     assert set(exported.scores) == {"lodestone_net", *held_out.CLASSICAL}
