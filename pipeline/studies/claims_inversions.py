@@ -9,10 +9,15 @@ from torch import Tensor
 
 from pipeline.method import StepContext
 from pipeline.methods import STEPS
+from pipeline.networks.inputs import Scan
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER, is_trained, load_network
 from pipeline.studies.cases import Case
+from pipeline.susceptibility.dipole_inversion.learned.lodestone_map import NAME as OURS
+from pipeline.susceptibility.dipole_inversion.learned.lodestone_map import LodestoneSettings, learned_map, trusted_map
 from pipeline.susceptibility.dipole_inversion.learned.network_methods import NetworkSettings, network_map
+from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import calibration_file, load_calibration
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.datasets.sample import Sample
 from pipeline.training.datasets.stream import sample
@@ -21,6 +26,8 @@ from pipeline.training.plans import find_plan
 SEED = 60_481
 """Names the samples on which claims are tested; no training, tuning or calibration draws from it."""
 ECHO_TIME_S = 0.02
+TWIN = "classical twin"
+_MEMBERS = 3
 
 OnProgress = Callable[[float], None]
 
@@ -95,6 +102,46 @@ def learned(
         return network_map(spec, module, artefacts_of(drawn), context_of(drawn), settings)
 
     return Inversion(label or network, run, find_plan(network).knows_direction)
+
+
+def classical_twin() -> Inversion:
+    """Return the classical map that goes with our own network's, which it is a correction of."""
+    return Inversion(TWIN, lambda drawn: start_maps(drawn, drawn.magnitude)[0])
+
+
+def delivered(folder: Path = FOLDER) -> list[Inversion]:
+    """Return our own network as the product applies it: its ensemble, correction and gates; none without weights.
+
+    Where the weights were not calibrated yet there are no gates, and the name says so.
+
+    Parameters
+    ----------
+    folder
+        Where its weights and their calibration are.
+
+    Raises
+    ------
+    WeightsAltered
+        The calibration belongs to other weights.
+    """
+    if not is_trained(OURS, folder):
+        return []
+    spec, module, settings = NETWORKS[OURS], load_network(OURS, folder=folder), LodestoneSettings()
+    if not calibration_file(OURS, folder).is_file():
+
+        def ungated(drawn: Sample) -> Tensor:
+            scan = Scan(drawn.local_field, drawn.mask, drawn.grid, drawn.field_noise)
+            starts = start_maps(scan, drawn.magnitude)
+            return learned_map(spec, module, scan, starts, _MEMBERS, settings).susceptibility
+
+        return [Inversion(f"{OURS}, delivered without gates", ungated)]
+    calibration = load_calibration(OURS, folder)
+
+    def trusted(drawn: Sample) -> Tensor:
+        made = trusted_map(spec, module, calibration, artefacts_of(drawn), context_of(drawn), settings)
+        return made["susceptibility"]
+
+    return [Inversion(f"{OURS}, delivered", trusted)]
 
 
 def all_learned(networks: Iterable[str], folder: Path = FOLDER, refinement: str = "none") -> list[Inversion]:

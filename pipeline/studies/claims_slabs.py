@@ -21,6 +21,7 @@ from pipeline.studies.claims_inversions import (
     OnProgress,
     all_learned,
     classical,
+    delivered,
     notes_on_missing,
     sample_of_case,
 )
@@ -251,7 +252,7 @@ def slabs_claim(
 
 
 def _all(folder: Path) -> list[Inversion]:
-    return [*(classical(name) for name in CLASSICAL), *all_learned(NETWORKS, folder)]
+    return [*(classical(name) for name in CLASSICAL), *all_learned(NETWORKS, folder), *delivered(folder)]
 
 
 def _error_table(

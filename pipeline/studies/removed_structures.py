@@ -15,6 +15,8 @@ from pipeline.studies.claims_inversions import (
     OnProgress,
     all_learned,
     classical,
+    classical_twin,
+    delivered,
     held_out_samples,
     notes_on_missing,
     part_of,
@@ -30,7 +32,7 @@ from pipeline.training.plans import ANY, AXIAL, find_plan
 SHOWN = 0.5
 """A structure is shown where a map's contrast is at least this share of its own."""
 SEED = 77_003
-SMOOTHER = (3.0, 6.0)
+SMOOTHER = 6.0
 """By how much the default inversion's weight is also tried: about what errs least over whole volumes."""
 _KINDS = ("vein", "rim", "bleed")
 _ALL = "all"
@@ -185,7 +187,7 @@ def removed_structure_tables(
         for family, seed in zip(("textured", "piecewise_smooth") * n_heads, REPORTING_SEEDS * n_heads, strict=False)
     ][:n_heads]
     scenes = [*held_out_samples(replace(ANY, shape=(size, size, size)), n_scenes), *heads]
-    inversions = [*_classical(), *all_learned(aware, folder)]
+    inversions = [*_classical(), *all_learned(aware, folder), *delivered(folder)]
     axial_networks = [name for name in unaware if is_trained(name, folder)] if with_axial_networks else []
     share = 0.6 if axial_networks else 1.0
     where = f"{n_scenes} of the held-out generator and {n_heads} heads, any voxel and tilt"
@@ -200,11 +202,9 @@ def removed_structure_tables(
 
 
 def _classical() -> list[Inversion]:
-    weight = WeightedTvSettings().regularisation
-    smoother = [
-        classical("weighted_tv", f"weighted_tv × {times:g}", regularisation=times * weight) for times in SMOOTHER
-    ]
-    return [classical("tkd"), classical("star"), classical("weighted_tv"), *smoother]
+    weight = SMOOTHER * WeightedTvSettings().regularisation
+    smoother = classical("weighted_tv", f"weighted_tv × {SMOOTHER:g}", regularisation=weight)
+    return [classical("tkd"), classical("star"), classical("weighted_tv"), smoother, classical_twin()]
 
 
 def _findings(pairs: Sequence[tuple[float, float]], elsewhere: Sequence[float]) -> Findings:

@@ -82,7 +82,7 @@ def test_the_report_judges_classical_methods_where_there_are_no_weights(tmp_path
     told: list[float] = []
     tables = removed_structure_tables(tmp_path, n_scenes=1, n_heads=0, size=36, on_progress=told.append)
     assert len(tables) == 3
-    names = {"tkd", "star", "weighted_tv", "weighted_tv × 3", "weighted_tv × 6"}
+    names = {"tkd", "star", "weighted_tv", "weighted_tv × 6", "classical twin"}
     assert {row[0] for row in tables[2].rows} == names
     assert any("lodestone_net" in note for note in tables[0].notes)
     assert told == sorted(told)
