@@ -202,13 +202,14 @@ def make_objects(
 
 def _reasons(quality: Mapping[str, Any]) -> list[str]:
     """Return why a network's map was not used; that it was not is said elsewhere."""
-    findings = [finding for finding in quality.get("findings", ()) if LEARNED_MAP_USED not in finding["figures"]]
-    return [finding["sentence"] for finding in findings if finding["is_warning"]]
+    checks = [finding for finding in quality.get("findings", ()) if LEARNED_MAP_USED not in finding["figures"]]
+    return [finding["sentence"] for finding in checks if finding["is_warning"]]
 
 
 def report_sentences(quality: Mapping[str, Any]) -> list[str]:
     """Return what a reader must know of a map: whose it is, the warnings, and which checks it passed."""
-    passed = [finding["sentence"] for finding in quality.get("findings", ()) if not finding["is_warning"]]
+    checks = [finding for finding in quality.get("findings", ()) if LEARNED_MAP_USED not in finding["figures"]]
+    passed = [finding["sentence"] for finding in checks if not finding["is_warning"]]
     whose = [map_sentence(quality)] if quality.get("weights") else []
     # Where the first sentence holds the reasons already, they are not said twice.
     said = _reasons(quality) if is_fallback(quality) else []

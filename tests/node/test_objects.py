@@ -29,7 +29,8 @@ from tests.node import scans
 
 QUALITY = Quality({"mask_volume_ml": 12.5, "field_noise_median_ppb": 1.25}).as_dict()
 WEIGHTS = {"lodestone_net": "9" * 64}
-PASSED = Finding("noise", "The map explains the field as far as its noise allows.", {LEARNED_MAP_USED: 1.0}, False)
+PASSED = Finding("noise", "The map explains the field as far as its noise allows.", {}, is_warning=False)
+IS_USED = Finding("source", "The susceptibility is the network's.", {LEARNED_MAP_USED: 1.0}, is_warning=False)
 FAILED = Finding("envelope", "Voxels of 4.0 mm are larger than any in the training.")
 FELL_BACK = Finding("source", "The susceptibility is the classical map.", {LEARNED_MAP_USED: 0.0})
 SOFTWARE = {"lodestone": "0.1.0", "code_revision": "source-0123456789ab"}
@@ -162,7 +163,7 @@ def read(made: MadeObject) -> pydicom.Dataset:
 
 
 def test_beside_a_network_s_map_its_classical_twin_is_a_series_of_its_own(source: SourceSeries) -> None:
-    made = make_learned(source, (PASSED,))
+    made = make_learned(source, (PASSED, IS_USED))
     assert [one.kind for one in made] == ["susceptibility"] * 16 + ["classical"] * 16 + ["segmentation", "report"]
     learned, twin = read(made[7]), read(made[16 + 7])
     assert learned.SeriesInstanceUID != twin.SeriesInstanceUID
@@ -172,7 +173,7 @@ def test_beside_a_network_s_map_its_classical_twin_is_a_series_of_its_own(source
     assert "This map is that of the network lodestone_net." in learned.DerivationDescription
     assert "9" * 64 in learned.DerivationDescription
     assert "dipole inversion by weighted_tv" in twin.ContributingEquipmentSequence[1].ContributionDescription
-    wanted = make_learned(source, (PASSED,), ("susceptibility", "report"))
+    wanted = make_learned(source, (PASSED, IS_USED), ("susceptibility", "report"))
     assert {one.kind for one in wanted} == {"susceptibility", "report"}
 
 
@@ -189,7 +190,7 @@ def test_a_classical_map_in_the_network_s_place_is_sent_once_and_says_why(source
 
 
 def test_the_report_compares_each_region_with_the_classical_map(source: SourceSeries) -> None:
-    report = read(make_learned(source, (PASSED,))[-1])
+    report = read(make_learned(source, (PASSED, IS_USED))[-1])
     group = next(item for item in _items(report) if "caudate" in _words(item))
     values = {
         item.ConceptNameCodeSequence[0].CodeMeaning: float(item.MeasuredValueSequence[0].NumericValue)
@@ -203,6 +204,7 @@ def test_the_report_compares_each_region_with_the_classical_map(source: SourceSe
     texts = [item.TextValue for item in _items(report) if "TextValue" in item]
     assert PASSED.sentence in texts
     assert "This map is that of the network lodestone_net." in texts
+    assert IS_USED.sentence not in texts
 
 
 def test_other_weights_make_other_objects_and_another_device(source: SourceSeries) -> None:
