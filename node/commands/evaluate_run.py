@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from node.commands.bench_progress import progress_bar, without_nan
-from node.commands.console import err, out, print_json
+from node.commands.console import err, out, print_json, words
 from node.commands.evaluate_figure import draw_comparison, draw_maps
 from node.software import code_revision
 from pipeline.networks.cards import training_state
@@ -22,7 +22,9 @@ from pipeline.networks.weights import FOLDER
 from pipeline.studies.claims import QUICK as QUICK_CLAIMS
 from pipeline.studies.claims import ClaimSizes, claims
 from pipeline.studies.removed_structures import removed_structure_tables
-from pipeline.studies.table import EvaluationTable
+from pipeline.studies.table import EvaluationTable, shown
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import calibration_file
+from pipeline.training.calibration import calibrate
 from pipeline.training.evaluation import OURS, Wanted, evaluate
 from pipeline.training.evaluation_axis_tables import axis_tables, dependence, dependence_table
 from pipeline.training.evaluation_cost import cost_table
@@ -35,6 +37,7 @@ from pipeline.training.evaluation_tables import (
     generators_of,
     ratio_table,
     refinement_table,
+    trust_table,
     verdict_table,
 )
 from pipeline.training.evaluation_trials import FULL, GENERATORS, QUICK, STREAMS, plans
@@ -102,6 +105,9 @@ def run_evaluation(options: Options) -> None:
         raise typer.BadParameter("name a network, or take --all; the networks are " + ", ".join(NETWORKS))
     began = time.perf_counter()
     wanted = options.wanted
+    if options.only_calibrates:
+        _calibrate(wanted, options)
+        return
     results: list[Result] = []
     tables: list[EvaluationTable] = []
     if options.only_tunes:
@@ -131,11 +137,32 @@ def _tables(wanted: Wanted, results: list[Result], options: Options) -> list[Eva
         tables.append(dependence_table(results))
     if wanted.trained:
         tables.append(refinement_table(results))
+    trust = trust_table(results)
+    if trust is not None:
+        tables.append(trust)
     with _counting(options, "timing", len(wanted.networks)) as advance:
         tables.append(cost_table(wanted.networks, not options.is_quick, advance))
     if wanted.trained:
         tables.append(verdict_table(results, lambda method: dependence(results, method)))
     return tables
+
+
+def _calibrate(wanted: Wanted, options: Options) -> None:
+    """Measure and store what the trust in a network's maps rests on."""
+    for name in wanted.networks:
+        if not NETWORKS[name].needs_start:
+            raise typer.BadParameter(f"{name} has no gates to calibrate; only networks with start maps have")
+        with _sharing(options, f"calibrating {name}") as tell:
+            found = calibrate(name, wanted.weights_folder, on_progress=tell)
+        path = calibration_file(name, wanted.weights_folder)
+        if options.as_json:
+            print_json(
+                {"network": name, "file": path, "sha256": found.sha256, "seen": without_nan(dict(found.figures))}
+            )
+            continue
+        out.print(f"{path}: for the weights {found.sha256}")
+        for figure, value in found.figures.items():
+            out.print(f"  {words(figure)}: {shown(value)}")
 
 
 def _studies(wanted: Wanted, options: Options) -> list[EvaluationTable]:

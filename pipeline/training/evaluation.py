@@ -1,7 +1,8 @@
 """Networks and classical methods on the same held-out trials: what `lodestone evaluate` prints."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,14 +11,23 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError, UnknownMethod
 from pipeline.method import LEARNED_MAP_USED, Finding, nearest
-from pipeline.methods import STEPS
+from pipeline.networks.inputs import Scan
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER, is_trained, load_network
 from pipeline.studies.metrics import nrmse
+from pipeline.studies.region_metrics import RegionError
 from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
+from pipeline.susceptibility.dipole_inversion.learned.intervals import IntervalScale, region_half_width
+from pipeline.susceptibility.dipole_inversion.learned.lodestone_map import (
+    NAME,
+    LodestoneSettings,
+    learned_map,
+    trusted_map,
+)
 from pipeline.susceptibility.dipole_inversion.learned.network_methods import NetworkSettings, network_map
 from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, df_qsm
 from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 from pipeline.training.evaluation_axes import AxisPlan, axis_plans, axis_trials
 from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, TUNED_WEIGHT, Result, scored
 from pipeline.training.evaluation_trials import FULL, Amount, Plan, Trial, make_trial, plans
@@ -179,71 +189,105 @@ def network_results(trial: Trial, name: str, folder: Path, refines: bool = True)
     """
     began = time.perf_counter()
     starts = start_maps(trial, trial.magnitude) if NETWORKS[name].needs_start else None
-    started = time.perf_counter()
+    seconds = time.perf_counter() - began
+    results = []
+    if name == OURS and starts is not None:
+        twin = _scored(trial, starts[0], Result(TWIN, DEFAULT, "", "", seconds=seconds))
+        results = [_gated(trial, folder, starts, seconds), twin]
+        if not refines:
+            return results
     alone = network_alone(trial, name, folder, starts)
     maps = {BEFORE: alone}
     if refines or name in REFINED:
         maps[AFTER] = refined(trial, alone)
     default = maps[AFTER if name in REFINED else BEFORE]
-    results = [_scored(trial, default, Result(name, DEFAULT, "", "", seconds=time.perf_counter() - began))]
-    if name == OURS and folder == FOLDER:
-        # The product takes weights from the package's own folder only.
-        results = [_gated(trial, name), replace(results[0], method=UNGATED)]
-    if starts is not None:
-        results.append(_scored(trial, starts[0], Result(TWIN, DEFAULT, "", "", seconds=started - began)))
-    if not refines:
-        return results
-    term = DataTerm.of(trial.local_field, trial.mask, trial.grid, trial.field_noise)
-    for variant, found in maps.items():
-        figures = {
-            "residual": term.ratio(term.residual(term.framed(found))),
-            "nrmse": nrmse(found, trial.susceptibility, trial.mask),
-        }
-        results.append(Result(name, variant, "", "", scores=figures))
-    return results
+    called = UNGATED if name == OURS else name
+    results.insert(1, _scored(trial, default, Result(called, DEFAULT, "", "", seconds=time.perf_counter() - began)))
+    return results + (_refinements(trial, name, maps) if refines else [])
 
 
-def _gated(trial: Trial, name: str) -> Result:
-    """Return the result of a network's method as a recipe applies it, with its gates and its fall-back."""
-    used: list[float] = []
-    context = replace(trial.context, on_finding=lambda finding: used.extend(_used(finding)))
-    method = STEPS["dipole_inversion"][name]
-    blank = Result(name, DEFAULT, "", "")
+OURS, UNGATED, TWIN = NAME, f"{NAME} without gates", "classical twin"
+REFINED = frozenset({OURS, "unet_df"})
+"""Networks whose map is meant to be corrected by DF-QSM."""
+FLAGGED, COVERED = "flagged", "covered"
+"""Whether the input was found unusual, and the share of regions whose interval holds the truth."""
+_MEMBERS = 3
+
+
+def _gated(trial: Trial, folder: Path, starts: Tensor, seconds: float) -> Result:
+    """Return the result of our network as a recipe applies it, with its gates and its fall-back."""
+    told: list[Finding] = []
+    blank = Result(OURS, DEFAULT, "", "")
     began = time.perf_counter()
     try:
-        found = method.apply(trial.artefacts, context, method.settings())["susceptibility"]
+        calibration, network = load_calibration(OURS, folder), _loaded(OURS, folder)
+        given, context = trial.artefacts | {"start": starts}, replace(trial.context, on_finding=told.append)
+        found = trusted_map(NETWORKS[OURS], network, calibration, given, context, LodestoneSettings())
     except PipelineError as error:
         return replace(blank, remark=str(error))
-    result = _scored(trial, found, replace(blank, seconds=time.perf_counter() - began))
-    return replace(result, scores=result.scores | {LEARNED_MAP_USED: used[-1]}) if used else result
+    seconds += time.perf_counter() - began
+    result = _scored(trial, found["susceptibility"], replace(blank, seconds=seconds))
+    is_learned = any(finding.figures.get(LEARNED_MAP_USED) for finding in told)
+    scale = calibration.learned if is_learned else calibration.classical
+    trust = {
+        LEARNED_MAP_USED: float(is_learned),
+        FLAGGED: float(any(finding.name == "envelope" and finding.is_warning for finding in told)),
+        COVERED: _covered_share(trial, result.regions, found["susceptibility_spread"], scale),
+    }
+    return replace(result, scores=result.scores | trust)
 
 
-def _used(finding: Finding) -> list[float]:
-    return [finding.figures[LEARNED_MAP_USED]] if LEARNED_MAP_USED in finding.figures else []
+def _covered_share(trial: Trial, regions: Sequence[RegionError], half_widths: Tensor, scale: IntervalScale) -> float:
+    """Return the share of regions whose true mean lies in its 90 % interval; not a number where there is none."""
+    numbers = {name: label for label, name in trial.label_names.items()}
+    covered = [
+        abs(one.error_ppb)
+        <= 1000 * region_half_width(half_widths, (trial.labels == numbers[one.name]) & trial.mask, scale)
+        for one in regions
+    ]
+    return sum(covered) / len(covered) if covered else math.nan
 
 
-OURS, UNGATED, TWIN = "lodestone_net", "lodestone_net without gates", "classical twin"
-REFINED = frozenset({"lodestone_net", "unet_df"})
-"""Networks whose map is meant to be corrected by DF-QSM."""
+def _refinements(trial: Trial, name: str, maps: Mapping[str, Tensor]) -> list[Result]:
+    """Return misfit and error of a network's maps before and after DF-QSM."""
+    term = DataTerm.of(trial.local_field, trial.mask, trial.grid, trial.field_noise)
+    return [
+        Result(
+            name,
+            variant,
+            "",
+            "",
+            scores={
+                "residual": term.ratio(term.residual(term.framed(found))),
+                "nrmse": nrmse(found, trial.susceptibility, trial.mask),
+            },
+        )
+        for variant, found in maps.items()
+    ]
 
 
 def default_map(trial: Trial, name: str, folder: Path) -> Tensor:
-    """Return a network's map as the product makes it: corrected by the field where it is meant to be."""
+    """Return a network's map with the correction that it is meant to have, without gates."""
     starts = start_maps(trial, trial.magnitude) if NETWORKS[name].needs_start else None
     alone = network_alone(trial, name, folder, starts)
     return refined(trial, alone) if name in REFINED else alone
 
 
 def network_alone(trial: Trial, name: str, folder: Path, starts: Tensor | None) -> Tensor:
-    """Return a network's map without any correction."""
+    """Return a network's map without any correction; our own network's is the mean of its ensemble."""
+    network = _loaded(name, folder)
+    if name == OURS and starts is not None:
+        scan = Scan(trial.local_field, trial.mask, trial.grid, trial.field_noise)
+        uncorrected = LodestoneSettings(refinement="none")
+        return learned_map(NETWORKS[name], network, scan, starts, _MEMBERS, uncorrected).susceptibility
     given = trial.artefacts if starts is None else trial.artefacts | {"start": starts}
-    settings = NetworkSettings(refinement="none")
-    return network_map(NETWORKS[name], _loaded(name, folder), given, trial.context, settings)
+    return network_map(NETWORKS[name], network, given, trial.context, NetworkSettings(refinement="none"))
 
 
 def refined(trial: Trial, susceptibility: Tensor) -> Tensor:
-    """Return a map after DF-QSM by our rule, with its default settings."""
-    return df_qsm(susceptibility, trial.local_field, trial.mask, trial.grid, DfQsmSettings(), trial.field_noise)
+    """Return a map after DF-QSM by our rule."""
+    steps = DfQsmSettings(iterations=LodestoneSettings().iterations)
+    return df_qsm(susceptibility, trial.local_field, trial.mask, trial.grid, steps, trial.field_noise)
 
 
 @lru_cache(maxsize=len(NETWORKS))

@@ -8,7 +8,7 @@ from pipeline.method import LEARNED_MAP_USED
 from pipeline.networks.table import NETWORKS
 from pipeline.studies.bootstrap import mean_with_interval, ratio_of_means, ratio_over_groups
 from pipeline.studies.table import Estimate, EvaluationTable
-from pipeline.training.evaluation import OURS
+from pipeline.training.evaluation import COVERED, FLAGGED, OURS
 from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, METRICS, TUNED_WEIGHT, Result
 from pipeline.training.evaluation_tuning import TUNED_ON
 from pipeline.training.plans import find_plan
@@ -119,6 +119,36 @@ def refinement_table(results: Sequence[Result]) -> EvaluationTable:
     )
 
 
+def trust_table(results: Sequence[Result]) -> EvaluationTable | None:
+    """Return how often our network's map passed its gates, and how well its intervals hold; None without gates."""
+    gated = [result for result in _compared(results) if LEARNED_MAP_USED in result.scores]
+    if not gated:
+        return None
+    rows = []
+    for group in (*generators_of(gated), "all"):
+        mine = [result for result in gated if group in (result.generator, "all")]
+        cells = [
+            mean_with_interval([100 * result.scores[key] for result in mine])
+            for key in (LEARNED_MAP_USED, FLAGGED, COVERED)
+        ]
+        rows.append((group, len(mine), *cells))
+    return EvaluationTable(
+        f"Trust in the map of {OURS}",
+        (
+            "generator",
+            "samples",
+            "learned map used [%]",
+            "input flagged [%]",
+            "90 % intervals of regions that hold [%]",
+        ),
+        tuple(rows),
+        (
+            "Where a gate fails, the classical twin stands for the learned map, with an interval of its own. "
+            "All samples here are inside the envelope, so a flag is a false alarm.",
+        ),
+    )
+
+
 def verdict_table(results: Sequence[Result], dependence: Callable[[str], dict[str, Estimate]]) -> EvaluationTable:
     """Return what must be reached, and whether it is.
 
@@ -141,6 +171,7 @@ def verdict_table(results: Sequence[Result], dependence: Callable[[str], dict[st
     if OURS in _network_names(results):
         for factor, moved in dependence(OURS).items():
             rows.append(_verdict(f"change of a nucleus' mean with {factor} [%], {OURS}", 3.0, moved))
+    rows += _verdicts_on_trust(results)
     for row in refinement_table(results).rows:
         network, before, after, change = row[0], row[2], row[3], row[6]
         assert isinstance(before, Estimate)
@@ -178,7 +209,7 @@ def _comparison(generator: str, results: Sequence[Result], states: Mapping[str, 
     absent = [name for name in states if name not in {result.method for result in results}]
     rows += [(name, states[name], 0, *(_UNKNOWN for _ in METRICS), math.nan) for name in absent]
     notes = [f"{name}: {states[name]}; train it with `lodestone train {name} --export`." for name in absent]
-    notes += _notes_on_gates(results) + _notes_on_direction(results)
+    notes += _notes_on_direction(results)
     remarks = {f"{result.method}: {result.remark}" for result in results if result.remark}
     return EvaluationTable(
         f"{generator}: mean over samples [95 % interval]",
@@ -186,19 +217,6 @@ def _comparison(generator: str, results: Sequence[Result], states: Mapping[str, 
         tuple(rows),
         (*notes, *sorted(remarks)),
     )
-
-
-def _notes_on_gates(results: Sequence[Result]) -> list[str]:
-    """Return on how many samples a gated method gave its learned map."""
-    used: dict[str, list[float]] = {}
-    for result in results:
-        if LEARNED_MAP_USED in result.scores:
-            used.setdefault(result.method, []).append(result.scores[LEARNED_MAP_USED])
-    return [
-        f"{method}: the learned map passed its gates on {sum(shares):.0f} of {len(shares)} samples, the classical twin "
-        "stands for it on the others."
-        for method, shares in used.items()
-    ]
 
 
 def _notes_on_direction(results: Sequence[Result]) -> list[str]:
@@ -250,6 +268,19 @@ def _refinements(results: Sequence[Result], network: str, variant: str) -> dict[
         for result in results
         if (result.method, result.variant) == (network, variant) and result.level is None
     }
+
+
+def _verdicts_on_trust(results: Sequence[Result]) -> list[tuple[object, ...]]:
+    table = trust_table(results)
+    if table is None:
+        return []
+    flagged, covered = table.rows[-1][3:]
+    assert isinstance(flagged, Estimate)
+    assert isinstance(covered, Estimate)
+    return [
+        _verdict("usual inputs that are flagged [%]", 5.0, flagged),
+        ("90 % intervals of regions that hold [%]", "88 to 92", covered, 88 <= covered.value <= 92),
+    ]
 
 
 def _verdict(figure: str, limit: float, found: Estimate) -> tuple[object, ...]:

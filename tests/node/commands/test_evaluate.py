@@ -16,7 +16,9 @@ from node.commands import evaluate_run
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import store_weights
 from pipeline.studies.table import EvaluationTable
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 from pipeline.training import evaluation, evaluation_maps
+from pipeline.training.calibration import CalibrationSize, calibrate
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.datasets.stream import sample
 from pipeline.training.evaluation_axes import CENTRE, AxisPlan, Level
@@ -95,7 +97,7 @@ def test_tables_are_printed_and_written_with_pictures(
     assert imread(tmp_path / "composite.png").ndim == 3
     assert imread(tmp_path / "maps-composite.png").ndim == 3
     rows = list(csv.DictReader((tmp_path / "01-composite.csv").read_text().splitlines()))
-    assert {row["method"] for row in rows} == {"tkd", "l2", "classical twin", "lodestone_net", "lpcnn"}
+    assert {row["method"] for row in rows} >= {"tkd", "l2", "classical twin", "lodestone_net", "lpcnn"}
     document = json.loads((tmp_path / "evaluation.json").read_text())
     assert document["seeds"] == "report"
     assert {result["trial"] for result in document["results"]} >= {"composite 0", "composite 1"}
@@ -107,8 +109,24 @@ def test_json_goes_alone_to_standard_output(small, weights: Path, monkeypatch, c
     assert run(monkeypatch, *words) == 0
     tables = {table["title"]: table for table in json.loads(capsys.readouterr().out)["tables"]}
     rows = tables["composite: mean over samples [95 % interval]"]["rows"]
-    assert {row[0] for row in rows} == {"lodestone_net", "classical twin"}
+    assert {row[0] for row in rows} == {"lodestone_net", "lodestone_net without gates", "classical twin"}
     assert rows[0][3]["value"] > 0
+
+
+def test_calibration_is_stored_beside_the_weights_and_told(weights: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    for path in weights.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    size = CalibrationSize(edge=24, n_usual=24, n_threshold=4, n_trained=2, n_held_out=2, seeds=(), regions_per_map=4)
+
+    def quickly(name: str, folder: Path, on_progress):
+        return calibrate(name, folder, size, 1, on_progress)
+
+    monkeypatch.setattr(evaluate_run, "calibrate", quickly)
+    assert run(monkeypatch, "lodestone_net", "--calibrate", "--weights", tmp_path, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["sha256"] == load_calibration("lodestone_net", tmp_path).sha256
+    assert run(monkeypatch, "xqsm", "--calibrate", "--weights", tmp_path) == 2
+    assert "xqsm has no gates" in capsys.readouterr().err
 
 
 def test_nobody_is_evaluated_where_no_network_is_named(monkeypatch, capsys) -> None:

@@ -1,21 +1,19 @@
 """Networks and classical methods are judged on the same trials, however many processes compute."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from pipeline.errors import UnknownMethod
-from pipeline.method import LEARNED_MAP_USED, Finding, Method, NoSettings, StepContext
-from pipeline.methods import STEPS
+from pipeline.method import LEARNED_MAP_USED
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import store_weights
 from pipeline.training import evaluation
+from pipeline.training.calibration import CalibrationSize, calibrate
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.datasets.stream import sample
-from pipeline.training.evaluation import TWIN, UNGATED, Wanted, evaluate, judged
+from pipeline.training.evaluation import COVERED, FLAGGED, TWIN, UNGATED, Wanted, evaluate, judged
 from pipeline.training.evaluation_axes import CENTRE, AxisPlan, Level
 from pipeline.training.evaluation_cost import cost_table
 from pipeline.training.evaluation_maps import example_maps
@@ -67,6 +65,7 @@ def test_classical_methods_stand_at_both_weights_and_networks_with_and_without_r
         ("medi_0", DEFAULT),
         ("medi_0", TUNED_WEIGHT),
         ("lodestone_net", DEFAULT),
+        (UNGATED, DEFAULT),
         (TWIN, DEFAULT),
         ("lodestone_net", BEFORE),
         ("lodestone_net", AFTER),
@@ -74,33 +73,28 @@ def test_classical_methods_stand_at_both_weights_and_networks_with_and_without_r
     tkd, tuned = results[:2]
     assert tuned.multiple == 2.0
     assert tkd.scores["nrmse"] != tuned.scores["nrmse"]
-    assert results[7].scores["residual"] <= results[6].scores["residual"] * 1.001
+    assert results[8].scores["residual"] <= results[7].scores["residual"] * 1.001
     assert {result.trial for result in results} == {"composite 0"}
 
 
-def _mapped_with_gates(learned_map_used: float):
-    """Return a method that tells, as our own does, which map it gave."""
-
-    def run(artefacts: Mapping[str, Tensor], context: StepContext, settings: NoSettings) -> dict[str, Tensor]:
-        assert context.on_finding is not None
-        context.on_finding(Finding("envelope", "It is inside.", {"envelope_distance": 1.0}))
-        context.on_finding(Finding("gates", "It passed.", {LEARNED_MAP_USED: learned_map_used}))
-        return {"susceptibility": artefacts["local_field"]}
-
-    return Method("lodestone_net", "", run, NoSettings, ("local_field", "mask"), ("susceptibility",))
-
-
-def test_our_own_network_is_judged_as_the_product_applies_it_with_and_without_gates(
-    small, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluation, "FOLDER", weights)
-    monkeypatch.setitem(STEPS["dipole_inversion"], "lodestone_net", _mapped_with_gates(0.0))
+def test_our_own_network_is_judged_with_its_gates_and_without(small, weights: Path) -> None:
+    size = CalibrationSize(edge=24, n_usual=24, n_threshold=4, n_trained=2, n_held_out=2, seeds=(), regions_per_map=4)
+    calibrate("lodestone_net", weights, size)
     wanted = Wanted(("lodestone_net",), has_classical=False, weights_folder=weights)
     gated, ungated, twin = judged(wanted, PLAN)[:3]
     assert [result.method for result in (gated, ungated, twin)] == ["lodestone_net", UNGATED, TWIN]
-    assert gated.scores[LEARNED_MAP_USED] == 0.0
+    is_learned = gated.scores[LEARNED_MAP_USED]
+    assert gated.scores["nrmse"] == pytest.approx((ungated if is_learned else twin).scores["nrmse"], rel=1e-3)
+    assert 0 <= gated.scores[COVERED] <= 1
+    assert FLAGGED in gated.scores
     assert LEARNED_MAP_USED not in ungated.scores
-    assert gated.scores["nrmse"] != ungated.scores["nrmse"]
+
+
+def test_without_a_calibration_the_gated_map_is_refused_with_the_command_that_makes_it(small, weights: Path) -> None:
+    wanted = Wanted(("lodestone_net",), has_classical=False, weights_folder=weights)
+    gated, ungated = judged(wanted, PLAN)[:2]
+    assert "lodestone evaluate lodestone_net --calibrate" in gated.remark
+    assert ungated.scores
 
 
 def test_a_refusal_is_a_remark_and_not_an_end(small, weights: Path) -> None:
@@ -112,7 +106,7 @@ def test_a_slow_network_is_computed_on_every_nth_trial_only(small, weights: Path
     monkeypatch.setattr(evaluation, "SLOW_NETWORKS", frozenset({"lodestone_net"}))
     wanted = Wanted(("lodestone_net",), has_classical=False, amount=Amount(slow_every=2), weights_folder=weights)
     found = [len(judged(wanted, Plan(COMPOSITE, "report", index))) for index in (0, 1)]
-    assert found == [4, 0]
+    assert found == [5, 0]
 
 
 def test_levels_of_an_axis_are_told_apart(small, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pipeline.method import LEARNED_MAP_USED
 from pipeline.studies.region_metrics import RegionError
 from pipeline.studies.table import Estimate
+from pipeline.training.evaluation import COVERED, FLAGGED
 from pipeline.training.evaluation_axes import CENTRE, Level
 from pipeline.training.evaluation_axis_tables import axis_tables, dependence, dependence_table, nucleus_changes
 from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, METRICS, TUNED_WEIGHT, Result
@@ -17,6 +18,7 @@ from pipeline.training.evaluation_tables import (
     comparison_tables,
     ratio_table,
     refinement_table,
+    trust_table,
     verdict_table,
 )
 
@@ -87,15 +89,28 @@ def test_a_refusal_stands_below_the_table() -> None:
     assert "medi_0: It needs two echoes." in table.notes
 
 
-def test_notes_tell_how_often_the_gates_let_a_learned_map_pass_and_who_is_told_no_direction() -> None:
+def test_the_trust_table_counts_gates_false_alarms_and_intervals_that_hold() -> None:
+    trust = ((1.0, 0.0, 0.9), (1.0, 0.0, 1.0), (0.0, 1.0, 0.8))
+    ours = [result for result in _comparison() if result.method == "lodestone_net"]
     results = [
-        replace(result, scores=result.scores | {LEARNED_MAP_USED: float(result.trial != "composite 1")})
-        for result in _comparison()
-        if result.method == "lodestone_net"
+        replace(result, scores=result.scores | {LEARNED_MAP_USED: used, FLAGGED: flagged, COVERED: covered})
+        for result, (used, flagged, covered) in zip(ours, 2 * trust, strict=True)
     ]
-    blind = [replace(result, method="xqsm") for result in results]
-    notes = " ".join(comparison_tables([*results, *blind], {})[0].notes)
-    assert "lodestone_net: the learned map passed its gates on 2 of 3 samples" in notes
+    table = trust_table(results)
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["composite", "textured", "all"]
+    assert [cell.value for cell in table.rows[-1][2:] if isinstance(cell, Estimate)] == pytest.approx(
+        [200 / 3, 100 / 3, 90.0]
+    )
+    verdicts = {str(row[0]): row[3] for row in verdict_table(results, lambda method: {}).rows}
+    assert verdicts["usual inputs that are flagged [%]"] is False
+    assert verdicts["90 % intervals of regions that hold [%]"] is True
+    assert trust_table(_comparison()) is None
+
+
+def test_a_note_names_the_networks_that_are_told_no_direction() -> None:
+    blind = [replace(result, method="xqsm") for result in _comparison() if result.method == "lodestone_net"]
+    notes = " ".join(comparison_tables(blind, {})[0].notes)
     assert "axial cubes only: xqsm." in notes
 
 
