@@ -20,8 +20,9 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "tilt_deg": (0.0, 67.0),
     "mask_voxels": (2000.0, math.inf),
     "least_extent_voxels": (12.0, math.inf),
+    "noise_to_field": (0.0, 0.85),
 }
-"""Geometry: the recipe of the training, and a little beyond it, where the held-out samples show no fall."""
+"""Geometry: the recipe of the training, and a little beyond it; and noise that nearly hides the field."""
 
 _PHRASES = {
     "finest_mm": "the voxel's shortest edge of {:.2f} mm",
@@ -29,6 +30,7 @@ _PHRASES = {
     "tilt_deg": "the tilt of B0 of {:.0f}°",
     "mask_voxels": "the mask of {:.0f} voxels",
     "least_extent_voxels": "the mask's extent of {:.0f} voxels",
+    "noise_to_field": "the field's noise of {:.2f} times the field",
     "field_size": "the size of the field",
     "noise_share": "the noise beside the field",
     "slow_share": "the share of slow fields, as background leaves them",
@@ -48,6 +50,8 @@ _BANDS = ((0.04, 0.12), (0.12, 0.25), (0.25, 0.45))
 """Cycles per voxel of coarse, middle and fine detail."""
 _CONE, _OPEN = 0.1, 0.25
 _TINY = 1e-12
+_LEAST_TAILS = 0.05
+"""Values that are all alike; a normal distribution has 0.226."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,7 @@ def _sizes(scan: FieldScan, field: Tensor, inside: Tensor, frame: Frame) -> dict
     rim = inside & ~core
     edge = _mean_square(field, rim) / max(_mean_square(field, core), _TINY) if bool(core.any() & rim.any()) else 1.0
     return {
+        "noise_to_field": noise / math.sqrt(max(energy, _TINY)),
         "field_size": 0.5 * _log(energy),
         "noise_share": math.log(max(noise, _TINY)) - 0.5 * _log(energy),
         "slow_share": _log(min(max(slow, 1e-3), 1.0)) - _log(1 - min(max(slow, 0.0), 0.999)),
@@ -206,9 +211,9 @@ def _details(field: Tensor, inside: Tensor, frame: Frame) -> dict[str, float]:
     energy = float(values.square().mean())
     return {
         "roughness": 0.5 * _log(float(step.square().mean())) - 0.5 * _log(energy),
-        "field_tails": 0.5 * _log(energy) - _log(float(values.abs().mean())),
-        "slope_tails": 0.5 * _log(float(step.square().mean())) - _log(float(step.abs().mean())),
-        "spike_share": 0.5 * _log(float(bend.square().mean())) - _log(float(bend.abs().mean())),
+        "field_tails": _tails(values),
+        "slope_tails": _tails(step),
+        "spike_share": _tails(bend),
         **_spectrum(field, frame),
     }
 
@@ -237,6 +242,12 @@ def _spectrum(field: Tensor, frame: Frame) -> dict[str, float]:
         "coarse_cone": cone[0],
         "middle_cone": cone[1],
     }
+
+
+def _tails(values: Tensor) -> float:
+    """Return how heavy the tails of values are: the logarithm of the logarithm of root mean square over mean size."""
+    size = float(values.abs().mean())
+    return math.log(max(0.5 * _log(float(values.square().mean())) - _log(size), _LEAST_TAILS))
 
 
 def _mean_square(values: Tensor, where: Tensor) -> float:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pipeline.method import Finding
-from pipeline.networks.inputs import FieldScan
 from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
 from pipeline.susceptibility.dipole_inversion.learned.envelope import EnvelopeVerdict
-
-_ORDER, _BACKGROUND_STEPS = 4, 4
 
 
 @dataclass(frozen=True)
@@ -42,31 +39,26 @@ class MapFigures:
     change: float
 
 
-def map_figures(susceptibility: Tensor, twin: Tensor, scan: FieldScan) -> MapFigures:
+def map_figures(susceptibility: Tensor, twin: Tensor, mask: Tensor, term: DataTerm) -> MapFigures:
     """Return what the gates judge a map by.
-
-    The misfit is that beside slow fields, outliers and sources around the mask, as the twin leaves them: background
-    that was left in the field speaks against no map.
 
     Parameters
     ----------
     susceptibility, twin
         The learned map and the classical one `(z, y, x)` [ppm].
-    scan
-        Local field, mask, grid and field noise.
+    mask
+        Bool `(z, y, x)`.
+    term
+        Of the field, cleaned of outliers and of what sources around the mask left: that speaks against no map.
 
     Raises
     ------
     UnusableInput
-        Shapes disagree or the mask is empty.
+        Shapes disagree.
     """
-    term = DataTerm.of(scan.local_field, scan.mask, scan.grid, scan.field_noise, order=_ORDER)
-    framed = term.framed(twin)
-    term = term.cleaned(framed, _BACKGROUND_STEPS)
-    classical = term.ratio(term.residual(framed))
-    del framed
+    classical = term.ratio(term.residual(term.framed(twin)))
     learned = term.ratio(term.residual(term.framed(susceptibility)))
-    inside, other = susceptibility[scan.mask].double(), twin[scan.mask].double()
+    inside, other = susceptibility[mask].double(), twin[mask].double()
     inside, other = inside - inside.mean(), other - other.mean()
     contrast = float(other.norm())
     change = float((inside - other).norm()) / contrast if contrast > 0 else math.inf

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from pipeline.method import LEARNED_MAP_USED, Finding, Method, OnFinding, OnIteration, StepContext, setting
@@ -11,10 +10,16 @@ from pipeline.networks.inputs import Scan
 from pipeline.networks.table import NETWORKS, NetworkSpec
 from pipeline.networks.weights import load_network
 from pipeline.susceptibility.dipole_inversion.learned.apply import PRECISIONS, ComputingSettings
+from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
 from pipeline.susceptibility.dipole_inversion.learned.envelope import EnvelopeVerdict, input_figures
-from pipeline.susceptibility.dipole_inversion.learned.gates import envelope_finding, map_figures, map_findings
+from pipeline.susceptibility.dipole_inversion.learned.gates import (
+    MapFigures,
+    envelope_finding,
+    map_figures,
+    map_findings,
+)
 from pipeline.susceptibility.dipole_inversion.learned.intervals import ensemble, spread_terms
-from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, df_qsm
+from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, stepped
 from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
 from pipeline.susceptibility.dipole_inversion.learned.trust import cone_part
 from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import TrustCalibration, load_calibration
@@ -30,7 +35,7 @@ class LodestoneSettings:
     """Settings of our learned inversion."""
 
     refinement: str = setting("df_qsm", "-", "how the map is corrected by the field", choices=REFINEMENTS)
-    iterations: int = setting(20, "1", "steps at most of df_qsm", minimum=1, maximum=10000)
+    iterations: int = setting(10, "1", "steps at most of df_qsm", minimum=1, maximum=10000)
     noise_level: float = setting(1.0, "1", "multiple of the noise at which df_qsm stops", minimum=0.1, maximum=10.0)
     falls_back: bool = setting(True, "-", "whether the classical map is given where a gate fails")
     tile: int = setting(
@@ -49,7 +54,7 @@ class LodestoneSettings:
 
 @dataclass(frozen=True)
 class LearnedMap:
-    """A network's map of a scan, and its classical twin.
+    """A network's map of a scan.
 
     Attributes
     ----------
@@ -57,18 +62,13 @@ class LearnedMap:
         Corrected by the field where asked `(z, y, x)` [ppm].
     variance
         Of the ensemble, before the correction `(z, y, x)` [ppm²].
-    starts
-        Start maps `(2, z, y, x)` [ppm], the first of them the classical twin.
+    figures
+        What the gates judge the map by.
     """
 
     susceptibility: Tensor
     variance: Tensor
-    starts: Tensor
-
-    @property
-    def twin(self) -> Tensor:
-        """Return the classical map `(z, y, x)` [ppm]."""
-        return self.starts[0]
+    figures: MapFigures
 
 
 def learned_map(
@@ -106,12 +106,14 @@ def learned_map(
     """
     told = _part(on_iteration, 0.0, _AFTER_NETWORK)
     views = ensemble(spec, network, scan, starts, n_members, settings.computing, told)
+    steps = DfQsmSettings(iterations=settings.iterations, noise_level=settings.noise_level)
+    order = steps.harmonic_order
+    term = DataTerm.of(scan.local_field, scan.mask, scan.grid, scan.field_noise, margin=steps.margin, order=order)
+    term = term.cleaned(term.framed(views.mean), steps.background_steps)
     found = views.mean
     if settings.refinement == "df_qsm":
-        steps = DfQsmSettings(iterations=settings.iterations, noise_level=settings.noise_level)
-        told = _part(on_iteration, _AFTER_NETWORK, 1.0)
-        found = df_qsm(found, scan.local_field, scan.mask, scan.grid, steps, scan.field_noise, told)
-    return LearnedMap(found, views.variance, starts)
+        found = stepped(found, term, steps, _part(on_iteration, _AFTER_NETWORK, 1.0))
+    return LearnedMap(found, views.variance, map_figures(found, starts[0], scan.mask, term))
 
 
 def trusted_map(
@@ -158,24 +160,25 @@ def trusted_map(
         starts = start_maps(scan, artefacts.get("magnitude"), _part(progress, 0.0, _AFTER_STARTS))
     judged = _Judgement(context.on_finding, settings.falls_back)
     judged.hear(envelope_finding(verdict))
-    made = LearnedMap(starts[0], torch.zeros_like(starts[0]), starts)
+    made = None
     if judged.may_go_on:
         told = _part(progress, _AFTER_STARTS, _AFTER_MAP)
-        candidate = learned_map(spec, network, scan, starts, calibration.n_members, settings, told)
-        for finding in map_findings(map_figures(candidate.susceptibility, candidate.twin, scan), calibration.limits):
+        made = learned_map(spec, network, scan, starts, calibration.n_members, settings, told)
+        for finding in map_findings(made.figures, calibration.limits):
             judged.hear(finding)
-        made = candidate if judged.may_go_on else made
-    is_learned = judged.may_go_on
+    if not judged.may_go_on:
+        made = None
+    is_learned = made is not None
     judged.tell(_source_finding(is_learned, verdict))
-    cone = cone_part(made.susceptibility, scan.mask, scan.grid)
-    variance = made.variance if is_learned else None
-    terms = spread_terms(made.susceptibility, starts, variance, cone, scan.mask, scan.field_noise)
+    susceptibility, variance = (starts[0].clone(), None) if made is None else (made.susceptibility, made.variance)
+    cone = cone_part(susceptibility, scan.mask, scan.grid)
+    terms = spread_terms(susceptibility, starts, variance, cone, scan.mask, scan.field_noise)
     scale = calibration.learned if is_learned else calibration.classical
     if progress is not None:
         progress(1.0)
     return {
-        "susceptibility": made.susceptibility,
-        "classical_susceptibility": made.twin.clone(),
+        "susceptibility": susceptibility,
+        "classical_susceptibility": starts[0].clone(),
         "susceptibility_spread": scale.half_widths(terms) * scan.mask,
         "cone_part": cone * scan.mask,
     }

@@ -110,9 +110,34 @@ def df_qsm(
         is_weighted=by_noise,
         order=settings.harmonic_order if by_noise else None,
     )
-    current = term.framed(start)
     if by_noise and settings.is_robust:
-        term = term.cleaned(current, settings.background_steps)
+        term = term.cleaned(term.framed(start), settings.background_steps)
+    return stepped(start, term, settings, on_iteration)
+
+
+def stepped(start: Tensor, term: DataTerm, settings: DfQsmSettings, on_iteration: OnIteration | None = None) -> Tensor:
+    """Step down the gradient of a data term as `df_qsm` does.
+
+    Parameters
+    ----------
+    start
+        A map by any method `(z, y, x)` [ppm].
+    term
+        What the map is to explain; for the rule "noise", cleaned of background and outliers where that is wanted.
+    settings
+        Rule, length and number of steps, and where they end.
+    on_iteration
+        Told the fraction done.
+
+    Raises
+    ------
+    UnusableInput
+        Shapes disagree.
+    NotConverged
+        The residual rises: the step is too long.
+    """
+    by_noise = settings.rule == "noise"
+    current = term.framed(start)
     residual = term.residual(current)
     level = settings.noise_level * term.expected if by_noise else 0.0
     n_steps = settings.iterations if by_noise else PAPER_STEPS
