@@ -64,6 +64,14 @@ def test_an_inversion_that_shows_what_is_not_there_is_found_out(scenes: list[Sam
     assert _value(rates, "dreamer", "all", "contrast gained") == pytest.approx(0.0, abs=1e-6)
 
 
+def test_contrasts_are_compared_with_the_default_inversions_on_the_same_structures(scenes: list[Sample]) -> None:
+    full = Inversion("weighted_tv", lambda drawn: drawn.susceptibility)
+    half = Inversion("half", lambda drawn: 0.5 * drawn.susceptibility)
+    rates = removed_structures([half, full], scenes, seed=SEED)[0]
+    assert _value(rates, "weighted_tv", "all", "× weighted_tv") == 1.0
+    assert _value(rates, "half", "all", "× weighted_tv") == pytest.approx(0.5, abs=1e-3)
+
+
 def test_rates_have_the_interval_of_clopper_and_pearson() -> None:
     none_of_ten = rate_with_interval(0, 10)
     assert none_of_ten.value == 0
