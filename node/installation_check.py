@@ -28,6 +28,8 @@ from node.settings import Settings
 from pipeline.networks.cards import training_state
 from pipeline.networks.weights import verified_digest
 from pipeline.recipe import Recipe
+from pipeline.susceptibility.dipole_inversion.learned.lodestone_map import NAME as CALIBRATED
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 
 # SQLite's locks do not hold on these, and a record that two writers damage is no record.
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
@@ -196,6 +198,8 @@ def _weights(recipe: Recipe) -> Iterator[Finding]:
     for name in recipe.networks:
         try:
             digest = verified_digest(name)
+            if name == CALIBRATED:
+                load_calibration(name)
         except pipeline.errors.PipelineError as error:
             why = f"Recipe {recipe.name} would refuse every series: {error}"
             yield Finding("weights", Level.PROBLEM, why, "Do what the sentence says, or name another recipe.")

@@ -19,6 +19,7 @@ from pipeline.susceptibility.dipole_inversion.fansi_tgv import FANSI_TGV
 from pipeline.susceptibility.dipole_inversion.hd_qsm import HD_QSM
 from pipeline.susceptibility.dipole_inversion.ilsqr import ILSQR
 from pipeline.susceptibility.dipole_inversion.l2 import L2
+from pipeline.susceptibility.dipole_inversion.learned.lodestone_map import LODESTONE_NET
 from pipeline.susceptibility.dipole_inversion.learned.network_methods import NETWORK_METHODS
 from pipeline.susceptibility.dipole_inversion.ln_qsm import LN_QSM
 from pipeline.susceptibility.dipole_inversion.medi import MEDI, MEDI_0
@@ -117,6 +118,7 @@ STEPS: dict[str, dict[str, Method]] = {
         MEDI_0,
         NDI,
         HD_QSM,
+        LODESTONE_NET,
         *NETWORK_METHODS,
     ),
     "total_field_inversion": _by_name(

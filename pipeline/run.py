@@ -10,7 +10,7 @@ from pipeline.acquisition import Acquisition
 from pipeline.errors import OutOfMemory, SingleEcho, UnusableInput
 from pipeline.grid import Grid
 from pipeline.input_check import all_finite
-from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, COMPANIONS, Maps, Quality
+from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, COMPANIONS, SUSCEPTIBILITY_SPREAD, Maps, Quality
 from pipeline.method import LEARNED_MAP_USED, Finding, Method, OnFinding, OnIteration, StepContext
 from pipeline.networks.cards import training_state
 from pipeline.networks.weights import verified_digest
@@ -18,6 +18,7 @@ from pipeline.operators.dipole import Dipole
 from pipeline.operators.padding import frame_around
 from pipeline.quality import assess
 from pipeline.recipe import Recipe
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 
 OnProgress = Callable[[str, float], None]
 """Called with a step's name and the fraction of it that is done (0 to 1); may raise to cancel the run."""
@@ -44,12 +45,13 @@ def run(acquisition: Acquisition, recipe: Recipe, on_progress: OnProgress | None
     SingleEcho
         The recipe needs several echoes and one was given.
     WeightsUnknown, WeightsMissing, WeightsAltered
-        A network of the recipe has no weights, or not those that are listed; nothing was computed yet.
+        A network of the recipe has no weights, or not those that are listed, or its intervals and gates were not
+        calibrated with them; nothing was computed yet.
     OutOfMemory
         The device has too little memory.
     """
     refuse_unusable(acquisition)
-    weights = {name: verified_digest(name) for name in recipe.networks}
+    weights = _verified_weights(recipe)
     if recipe.needs_several_echoes and len(acquisition.echo_times_s) == 1:
         raise SingleEcho(
             f"Recipe '{recipe.name}' separates the phase offset from the field, which needs two echoes or more; "
@@ -96,6 +98,15 @@ def refuse_unusable(acquisition: Acquisition) -> None:
             f"The volume is only {thinnest} voxels thick; a dipole's field reaches further than that. "
             f"Acquire at least {LEAST_SLICES} slices, better the whole brain."
         )
+
+
+def _verified_weights(recipe: Recipe) -> dict[str, str]:
+    """Return the digest of every network's weights; refuse now what would be refused after minutes of work."""
+    digests = {name: verified_digest(name) for name in recipe.networks}
+    for method in map(recipe.method_of, recipe.steps):
+        if method.learned and SUSCEPTIBILITY_SPREAD in method.outputs:
+            load_calibration(method.name)
+    return digests
 
 
 def _ignore(step: str, fraction: float) -> None:

@@ -15,8 +15,10 @@ from node.settings import Settings, load_settings
 from node.site import write_site
 from pipeline.networks.cards import training_state
 from pipeline.networks.weights import verified_digest
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration, store_calibration
 from tests.dicom_io.network.conftest import write_image
 from tests.pipeline.learned_stub import NAME, folder_with_weights
+from tests.pipeline.susceptibility.dipole_inversion.learned.calibrations import calibration
 from tests.waiting import free_port
 
 RECIPE = """
@@ -113,10 +115,15 @@ def test_a_recipe_with_a_network_is_as_good_as_its_weights(
     site: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str | None, level: Level
 ) -> None:
     weights = tmp_path / "weights"
-    for name, function in (("verified_digest", verified_digest), ("training_state", training_state)):
-        monkeypatch.setattr(installation_check, name, partial(function, folder=weights))
+    for function in (verified_digest, load_calibration, training_state):
+        monkeypatch.setattr(installation_check, function.__name__, partial(function, folder=weights))
     if state is not None:
-        folder_with_weights(weights)
+        digest = verified_digest(NAME, folder_with_weights(weights))
+        (uncalibrated,) = findings(changed(site, 'recipe = "default"', 'recipe = "learned"'), "weights")
+        assert uncalibrated.level is Level.PROBLEM
+        assert f"lodestone evaluate {NAME} --calibrate" in uncalibrated.sentence
+        site = changed(site, 'recipe = "learned"', 'recipe = "default"')
+        store_calibration(calibration(digest), NAME, weights)
         (weights / f"{NAME}.md").write_text(f"**State: {state}.**\n" if state else "nothing known\n")
     (finding,) = findings(changed(site, 'recipe = "default"', 'recipe = "learned"'), "weights")
     assert finding.level is level

@@ -3,23 +3,20 @@
 import io
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 import node.mapping_process
 import pipeline.errors
-import pipeline.run
 from dicom_io.read.reader import read_echo_series
 from node import worker
 from node.convert import acquisition_artefact
 from node.mapping_child import MappingRequest, _error
 from node.workspace import Workspace
-from pipeline.networks.weights import verified_digest
 from pipeline.recipe import builtin_recipe_text
 from tests.node import scans
-from tests.pipeline.learned_stub import NAME, folder_with_weights
+from tests.pipeline.learned_stub import NAME, folder_with_weights, use_weights_of
 
 
 @pytest.fixture
@@ -40,7 +37,7 @@ def request_for_learned(tmp_path: Path) -> MappingRequest:
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = folder_with_weights(tmp_path / "weights")
-    monkeypatch.setattr(pipeline.run, "verified_digest", partial(verified_digest, folder=folder))
+    use_weights_of(monkeypatch, folder)
     return folder
 
 

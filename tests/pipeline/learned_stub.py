@@ -17,6 +17,7 @@ from pipeline.method import LEARNED_MAP_USED, Finding, Method, NoSettings, StepC
 from pipeline.methods import STEPS
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import store_weights, verified_digest, weights_digest
+from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 
 NAME = "lodestone_net"
 SHIFT_PPM, SPREAD_PPM = 0.03, 0.01
@@ -33,8 +34,9 @@ def folder_with_weights(folder: Path) -> Path:
 
 
 def use_weights_of(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let runs look for weights in a folder of the test."""
+    """Let runs look for weights, and for what was calibrated with them, in a folder of the test."""
     monkeypatch.setattr(pipeline.run, "verified_digest", partial(verified_digest, folder=folder))
+    monkeypatch.setattr(pipeline.run, "load_calibration", partial(load_calibration, folder=folder))
 
 
 def use_stub(monkeypatch: pytest.MonkeyPatch, folder: Path, *findings: Finding) -> str:
@@ -59,4 +61,6 @@ def use_stub(monkeypatch: pytest.MonkeyPatch, folder: Path, *findings: Finding) 
     stub = Method(NAME, "2026", invert, NoSettings, ("local_field", "mask"), outputs, learned=True)
     monkeypatch.setitem(STEPS["dipole_inversion"], NAME, stub)
     use_weights_of(monkeypatch, folder_with_weights(folder))
+    # The quick method has nothing to calibrate.
+    monkeypatch.setattr(pipeline.run, "load_calibration", lambda name: None)
     return weights_digest(NAME, folder)

@@ -14,8 +14,9 @@ import torch
 from pipeline.errors import UnusableInput
 from pipeline.method import Method
 from pipeline.methods import STEPS
-from pipeline.susceptibility.dipole_inversion.learned import network_methods
+from pipeline.susceptibility.dipole_inversion.learned import lodestone_map, network_methods
 from tests.pipeline.small_scan import SmallScan, permuted, permuted_scan, quick, small_scan
+from tests.pipeline.susceptibility.dipole_inversion.learned.calibrations import calibration, let_small_scans_through
 from tests.pipeline.susceptibility.dipole_inversion.learned.small_networks import random_network
 
 EVERY = [pytest.param(method, id=f"{step}-{method.name}") for step, table in STEPS.items() for method in table.values()]
@@ -51,7 +52,10 @@ def networks_have_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str, *, device: torch.device) -> torch.nn.Module:
         return copy.deepcopy(random_weights(name)).to(device)
 
-    monkeypatch.setattr(network_methods, "load_network", load)
+    for module in (network_methods, lodestone_map):
+        monkeypatch.setattr(module, "load_network", load)
+    monkeypatch.setattr(lodestone_map, "load_calibration", lambda name: calibration())
+    let_small_scans_through(monkeypatch)
 
 
 def scan_for(method: Method, dtype: torch.dtype = torch.float32) -> SmallScan:

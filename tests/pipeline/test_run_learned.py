@@ -40,6 +40,14 @@ def test_without_its_weights_a_recipe_is_refused_before_any_work(
     assert refused(monkeypatch, folder).startswith("WeightsMissing: ")
 
 
+def test_weights_without_their_calibration_are_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sentence = refused(monkeypatch, folder_with_weights(tmp_path))
+    assert sentence.startswith("WeightsMissing: ")
+    assert f"lodestone evaluate {NAME} --calibrate" in sentence
+
+
 def test_the_learned_recipe_is_the_default_one_in_two_steps() -> None:
     learned, default = builtin_recipe("learned"), builtin_recipe("default")
     assert learned.networks == (NAME,)

@@ -1,4 +1,4 @@
-"""Every network as a method of dipole inversion: its start map, its map, and a correction by the field."""
+"""The papers' networks as methods of dipole inversion: the map, and a correction by the field."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,7 +152,6 @@ def _method(name: str, memory_volumes: float, settings: type[NetworkSettings] = 
 
 # Measured on cubes of 64 or 96 voxels without refinement; QSMnet in full width is four times its narrowed variant.
 NETWORK_METHODS: tuple[Method, ...] = (
-    _method("lodestone_net", 116.0, RefinedNetworkSettings),
     _method("deepqsm", 116.0),
     _method("qsmnet", 320.0),
     _method("qsmnet_plus", 320.0),

@@ -43,7 +43,7 @@ def misfit(susceptibility: Tensor) -> float:
 
 def test_every_network_is_a_learned_method_of_its_source() -> None:
     assert list(BY_NAME) == list(dict.fromkeys(BY_NAME))
-    assert set(BY_NAME) == set(NETWORKS)
+    assert set(BY_NAME) == set(NETWORKS) - {"lodestone_net"}
     for name, method in BY_NAME.items():
         assert method.learned
         assert method.citation == NETWORKS[name].citation
