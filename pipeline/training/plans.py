@@ -85,7 +85,7 @@ _LODESTONE = TrainingPlan(
         "removal of the mean"
     ),
     window=64,
-    reuse=8,
+    reuse=12,
 )
 _DEEPQSM = TrainingPlan(
     loss="squared",

@@ -25,9 +25,9 @@ class StartSettings:
         0.1, "1", "share of the second's weight that is left outside the mask", minimum=0.0, maximum=1.0
     )
     rounds: int = setting(3, "1", "reweightings of the first", minimum=1, maximum=100)
-    further_rounds: int = setting(2, "1", "reweightings of the second, which goes on", minimum=1, maximum=100)
+    further_rounds: int = setting(4, "1", "reweightings of the second, which goes on", minimum=1, maximum=100)
     iterations: int = setting(10, "1", "alternating steps per round at most", minimum=1, maximum=1000)
-    margin: int = setting(12, "voxel", "least padding around the mask", minimum=4, maximum=128)
+    margin: int = setting(16, "voxel", "least padding around the mask", minimum=4, maximum=128)
 
 
 def start_maps(
