@@ -34,8 +34,8 @@ def draw_comparison(table: EvaluationTable, networks: Sequence[str], path: Path)
     for place, row in enumerate(reversed(rows)):
         found = row[3]
         assert isinstance(found, Estimate)
-        colour = _NETWORK if row[0] in networks else _CLASSICAL
-        axes.barh(place, found.value, color=colour, alpha=0.9 if row[1] != "default" else 0.5)
+        colour = _NETWORK if str(row[0]).split(" ")[0] in networks else _CLASSICAL
+        axes.barh(place, found.value, color=colour, alpha=0.5 if colour == _CLASSICAL and row[1] == "default" else 0.9)
         if not math.isnan(found.low):
             axes.plot([found.low, found.high], [place, place], color="black", linewidth=1.2)
     axes.set_yticks(range(len(rows)), [f"{row[0]}, {row[1]}" for row in reversed(rows)], fontsize=7)

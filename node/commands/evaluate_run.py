@@ -128,7 +128,7 @@ def _evaluated(wanted: Wanted, options: Options) -> list[Result]:
 
 
 def _tables(wanted: Wanted, results: list[Result], options: Options) -> list[EvaluationTable]:
-    states = {name: training_state(name, wanted.weights_folder).state for name in wanted.networks}
+    states = _states(wanted)
     tables = [*comparison_tables(results, states), average_table(results)]
     if wanted.has_classical and wanted.trained:
         tables.append(ratio_table(results))
@@ -177,6 +177,11 @@ def _studies(wanted: Wanted, options: Options) -> list[EvaluationTable]:
         with _sharing(options, "removed structures") as tell:
             tables += removed_structure_tables(wanted.weights_folder, **amounts, on_progress=tell)
     return tables
+
+
+def _states(wanted: Wanted) -> dict[str, str]:
+    """Return in a word or two how far each network is trained; "trained" where its card does not say."""
+    return {name: training_state(name, wanted.weights_folder).state.split(",")[0] for name in wanted.networks}
 
 
 @contextmanager
@@ -230,8 +235,7 @@ def _write(folder: Path, tables: list[EvaluationTable], results: list[Result], w
 
 
 def _draw(folder: Path, results: list[Result], wanted: Wanted) -> None:
-    states = {name: training_state(name, wanted.weights_folder).state for name in wanted.networks}
-    for table in comparison_tables(results, states):
+    for table in comparison_tables(results, _states(wanted)):
         draw_comparison(table, wanted.networks, folder / f"{_slug(table.title)}.png")
     networks = sorted(wanted.trained, key=lambda name: name != OURS)[:_MOST_DRAWN_NETWORKS]
     for generator in generators_of(results):

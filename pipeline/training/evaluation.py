@@ -150,7 +150,7 @@ def _on_axis(wanted: Wanted, plan: AxisPlan, trial: Trial) -> list[Result]:
         for name in (AXIS_METHODS if wanted.has_classical else ())
     ]
     for name in wanted.trained:
-        if name not in SLOW_NETWORKS or plan.index % (3 * wanted.amount.slow_every) == 0:
+        if name not in SLOW_NETWORKS or plan.is_first_patch:
             results += network_results(trial, name, wanted.weights_folder, refines=False)
     return results
 
@@ -196,6 +196,7 @@ def network_results(trial: Trial, name: str, folder: Path, refines: bool = True)
         results = [_gated(trial, folder, starts, seconds), twin]
         if not refines:
             return results
+    began = time.perf_counter() - seconds
     alone = network_alone(trial, name, folder, starts)
     maps = {BEFORE: alone}
     if refines or name in REFINED:

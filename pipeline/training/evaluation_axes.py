@@ -81,6 +81,11 @@ class AxisPlan:
         return f"{self.generator} {self.index}, one factor at a time"
 
     @property
+    def is_first_patch(self) -> bool:
+        """Tell whether it is the one patch on which slow networks are computed too."""
+        return self.generator == COMPOSITE and self.index == _FIRST_PATCH
+
+    @property
     def levels(self) -> list[Level]:
         """Return each level once, the centre first."""
         axes = [levels for axis, levels in AXES.items() if axis != "slab" or self.generator != COMPOSITE]

@@ -14,7 +14,7 @@ from pipeline.susceptibility.dipole_inversion.learned.apply import apply_network
 
 SMALL, LARGE = (64, 64, 64), (160, 160, 110)
 """Volumes of DF-QSM's table of costs, a training patch and a head."""
-_MOST_SECONDS_OF_LARGE = 60.0
+_MOST_SECONDS_OF_LARGE = 30.0
 _MARGIN = 6
 
 
@@ -48,7 +48,9 @@ def cost_table(
             on_network(name)
     times = [f"{device.type}, {_named(shape)} [s]" for device in devices for shape in (SMALL, LARGE)]
     threads = f"CPU: {torch.get_num_threads()} threads, single precision; the network alone, without its start maps."
-    left_out = "A dash: not timed, since it would take more than a minute." if has_large else "Only patches were timed."
+    left_out = (
+        "A dash: not timed, since it would take more than half a minute." if has_large else "Only patches were timed."
+    )
     return EvaluationTable(
         "What the networks cost",
         ("network", "parameters [10⁶]", "published [10⁶]", "stored [MB]", *times),

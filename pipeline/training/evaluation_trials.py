@@ -132,18 +132,18 @@ class Amount:
     axis_patches, axis_heads
         Samples and families on which one factor at a time is varied.
     slow_every
-        Of slow networks, only every n-th sample is computed.
+        Of slow networks, only every n-th sample is computed, and one patch where one factor at a time is varied.
     """
 
-    patches: int = 24
+    patches: int = 20
     scans: Mapping[str, Protocol] = field(default_factory=lambda: HEAD_SCANS)
-    axis_patches: int = 6
-    axis_heads: int = 3
-    slow_every: int = 2
+    axis_patches: int = 4
+    axis_heads: int = 2
+    slow_every: int = 3
 
 
 FULL = Amount()
-QUICK = Amount(patches=6, scans=QUICK_SCANS, axis_patches=1, axis_heads=0, slow_every=3)
+QUICK = Amount(patches=4, scans=QUICK_SCANS, axis_patches=1, axis_heads=0, slow_every=4)
 
 
 def plans(amount: Amount, stream: str) -> list[Plan]:

@@ -70,7 +70,9 @@ def test_every_axis_holds_the_centre_and_only_one_factor_differs_from_it() -> No
 
 def test_patches_come_before_heads_and_a_patch_has_no_slab() -> None:
     planned = axis_plans(FULL, "report")
-    assert [plan.generator for plan in planned] == [COMPOSITE] * FULL.axis_patches + list(GENERATORS[1:])
+    heads = list(GENERATORS[1 : 1 + FULL.axis_heads])
+    assert [plan.generator for plan in planned] == [COMPOSITE] * FULL.axis_patches + heads
+    assert [plan.is_first_patch for plan in planned].count(True) == 1
     assert all(level.coverage_mm == 0 for level in planned[0].levels)
     assert len(planned[0].levels) == 8
     assert len(planned[-1].levels) == 12
