@@ -1,4 +1,4 @@
-"""What speaks for and against a map without knowing the truth: its misfit beside the noise, and its unmeasured part."""
+"""Which part of a map lies at frequencies that the field hardly shows: there the map rests on its makers alone."""
 
 from dataclasses import dataclass
 
@@ -9,86 +9,9 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.operators.dipole import AXES, dipole_kernel
 from pipeline.operators.padding import Frame, frame_around
-from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
 
 CONE_THRESHOLD = 0.1
 """Frequencies at which the dipole is weaker than this count as not measured."""
-
-
-@dataclass(frozen=True)
-class ConsistencyLimits:
-    """Between which multiples of the noise a map's misfit must lie.
-
-    Above, the map contradicts the field; below, it explains the noise too. A smooth map of a smooth head leaves less
-    than the noise, since a map has as many values as the field: the lower limit is not one.
-    """
-
-    lowest: float = 0.4
-    highest: float = 1.3
-
-
-@dataclass(frozen=True)
-class Consistency:
-    """How well a map explains the field.
-
-    Attributes
-    ----------
-    ratio
-        Norm of the misfit, weighed by the noise, over that which noise alone would leave.
-    verdict
-        "consistent", "contradicts the field" or "explains the noise".
-    """
-
-    ratio: float
-    verdict: str
-
-    @property
-    def is_consistent(self) -> bool:
-        """Return whether the ratio lies between the limits."""
-        return self.verdict == "consistent"
-
-
-def data_consistency(
-    susceptibility: Tensor,
-    local_field: Tensor,
-    mask: Tensor,
-    grid: Grid,
-    field_noise: Tensor,
-    limits: ConsistencyLimits | None = None,
-) -> Consistency:
-    """Compare the field of a map with the measured one, in both directions.
-
-    A consistent map can still be wrong: the misfit does not see what lies in the cone of frequencies that the dipole
-    leaves out. `cone_share` tells how much that is.
-
-    Parameters
-    ----------
-    susceptibility
-        Shape `(z, y, x)` [ppm].
-    local_field
-        Field without background `(z, y, x)` [ppm]; a constant of it does not matter.
-    mask
-        Bool `(z, y, x)`.
-    grid
-        The grid with the direction of B0.
-    field_noise
-        Standard deviation of the field `(z, y, x)` [ppm].
-    limits
-        Where the verdict changes; the defaults where None.
-
-    Raises
-    ------
-    UnusableInput
-        Shapes disagree or the mask is empty.
-
-    Source: why a misfit is not enough: Gottschling 2025, doi:10.1137/23M1568739.
-    """
-    limits = ConsistencyLimits() if limits is None else limits
-    term = DataTerm.of(local_field, mask, grid, field_noise)
-    ratio = term.ratio(term.residual(term.framed(susceptibility)))
-    if not ratio <= limits.highest:
-        return Consistency(ratio, "contradicts the field")
-    return Consistency(ratio, "consistent" if ratio >= limits.lowest else "explains the noise")
 
 
 def cone_part(susceptibility: Tensor, mask: Tensor, grid: Grid, threshold: float = CONE_THRESHOLD) -> Tensor:
