@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import TypeVar
 
 import torch
@@ -31,11 +31,17 @@ def computed(function: Callable[[Piece], Made], pieces: Sequence[Piece], n_worke
             yield number, function(piece)
         return
     # Spawned, not forked: a forked child inherits locks of torch's threads.
+    others = set(active_children())
     workers = ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=_begin_worker)
     try:
         coming = {workers.submit(function, piece): number for number, piece in enumerate(pieces)}
         for future in as_completed(coming):
             yield coming[future], future.result()
+    except BaseException:
+        # A piece takes a minute; whoever stops the program shall not wait for it.
+        for child in set(active_children()) - others:
+            child.terminate()
+        raise
     finally:
         workers.shutdown(wait=False, cancel_futures=True)
 

@@ -1,5 +1,7 @@
 """Networks and classical methods are judged on the same trials, however many processes compute."""
 
+import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,17 @@ def test_processes_make_the_same_of_every_piece_as_this_one() -> None:
     # A builtin, which a new process knows without loading this file.
     alone = dict(computed(abs, [-1, 2, -3], 1))
     assert dict(computed(abs, [-1, 2, -3], 2)) == alone == {0: 1, 1: 2, 2: 3}
+
+
+def test_who_stops_the_program_waits_for_no_piece_of_work() -> None:
+    began = time.monotonic()
+    pieces = computed(time.sleep, [0.0, 600.0], 2)
+    assert next(pieces) == (0, None)
+    with pytest.raises(KeyboardInterrupt):
+        pieces.throw(KeyboardInterrupt())
+    while active_children():
+        assert time.monotonic() - began < 300
+    assert time.monotonic() - began < 300
 
 
 def test_an_unknown_network_is_refused_with_the_nearest() -> None:
