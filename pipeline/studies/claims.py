@@ -35,8 +35,8 @@ class ClaimSizes:
 
     size: int = 48
     n_k_qsm: int = 12
-    n_patches: int = 10
-    n_refined: int = 6
+    n_patches: int = 8
+    n_refined: int = 5
     n_fine: int = 2
     fine_iterations: int = 10
     n_heads: int = 2
