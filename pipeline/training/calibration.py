@@ -26,7 +26,6 @@ from pipeline.susceptibility.dipole_inversion.learned.intervals import (
 )
 from pipeline.susceptibility.dipole_inversion.learned.lodestone_map import NAME, LodestoneSettings, learned_map
 from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
-from pipeline.susceptibility.dipole_inversion.learned.trust import cone_part
 from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import TrustCalibration, store_calibration
 from pipeline.training.datasets.chance import Chance
 from pipeline.training.datasets.recipe import DataRecipe
@@ -38,8 +37,8 @@ CALIBRATION_SEED = 4711
 REGION_SIZES = (55.0, 173.0, 548.0, 1732.0)
 """Middles of the classes of regions [voxels]: 30 to 100, to 300, to 1000, to 3000."""
 _SMALLEST, _LARGEST = 30.0, 3000.0
-_BLOCK = 5
-_ROUNDS = 4
+_FEWEST_REGIONS = 20
+_ROUNDS, _LEAST_SHARE = 6, 0.05
 _MARGIN = 1.25
 _INSIDE = 0.965
 """Share of usual inputs that shall lie inside the envelope; a little more than the 95 % that must."""
@@ -174,48 +173,53 @@ def head_truths(seeds: Sequence[int]) -> Iterator[Truth]:
 def judged(truth: Truth, susceptibility: Tensor, starts: Tensor, variance: Tensor | None) -> Judged:
     """Compare a map with the truth, and note what would be known of it without the truth."""
     scan = truth.scan
-    cone = cone_part(susceptibility, scan.mask, scan.grid)
-    terms = spread_terms(susceptibility, starts, variance, cone, scan.mask, scan.field_noise)
+    terms = spread_terms(susceptibility, starts, variance, scan)
     error = susceptibility - truth.susceptibility
     error = torch.where(scan.mask, error - error[scan.mask].mean(), 0.0)
     return Judged(truth, error, terms)
 
 
 def interval_scale(maps: Sequence[Judged], size: CalibrationSize) -> IntervalScale:
-    """Return the scale of intervals from the errors of maps; every group of truths counts alike."""
-    scale = unscaled(_coefficients(maps))
-    ratios, shares, voxels, voxel_shares = [], [], [], []
-    groups = [one.truth.group for one in maps]
-    for number, one in enumerate(maps):
-        share = 1.0 / groups.count(one.truth.group)
+    """Return the scale of intervals from the errors of maps.
+
+    The weights of the terms are those that best explain the errors of regions; the quantiles make the intervals hold
+    the wanted share, each character of truths counting alike.
+    """
+    regions = [regions_of(one.truth, size.regions_per_map, number) for number, one in enumerate(maps)]
+    characters = [_character(one.truth.group) for one in maps]
+    shares = [1.0 / characters.count(character) for character in characters]
+    scale = unscaled(_coefficients(maps, regions, shares))
+    ratios, weights, voxels, voxel_weights = [], [], [], []
+    for one, chosen, share in zip(maps, regions, shares, strict=True):
         half = scale.half_widths(one.terms)
-        found = region_ratios(one, half, size.regions_per_map, number)
-        ratios += found
-        shares += [share / max(len(found), 1)] * len(found)
+        ratios += region_ratios(one, half, chosen)
+        weights += [share / max(len(chosen), 1)] * len(chosen)
         mask = one.truth.scan.mask
         some = (one.error[mask].abs() / half[mask].clamp_min(1e-9))[:: max(int(mask.sum()) // 500, 1)]
         voxels.append(some)
-        voxel_shares.append(torch.full_like(some, share / len(some)))
-    voxel = conformal_quantile(torch.cat(voxels), torch.cat(voxel_shares))
+        voxel_weights.append(torch.full_like(some, share / len(some)))
+    voxel = conformal_quantile(torch.cat(voxels), torch.cat(voxel_weights))
     edges = [_SMALLEST] + [math.sqrt(a * b) for a, b in pairwise(REGION_SIZES)] + [math.inf]
-    regions = []
-    weights = torch.tensor(shares)
-    sizes = torch.tensor([n_voxels for _, n_voxels in ratios])
-    values = torch.tensor([ratio for ratio, _ in ratios])
+    sizes, values = torch.tensor([count for _, count in ratios]), torch.tensor([ratio for ratio, _ in ratios])
+    quantiles = []
     for lowest, highest in pairwise(edges):
-        chosen = (sizes >= lowest) & (sizes < highest)
-        some = chosen if int(chosen.sum()) >= 20 else torch.ones_like(chosen)
-        regions.append(conformal_quantile(values[some], weights[some]))
-    return calibrated(scale, voxel, REGION_SIZES, regions)
+        chosen_size = (sizes >= lowest) & (sizes < highest)
+        some = chosen_size if int(chosen_size.sum()) >= _FEWEST_REGIONS else torch.ones_like(chosen_size)
+        quantiles.append(conformal_quantile(values[some], torch.tensor(weights)[some]))
+    return calibrated(scale, voxel, REGION_SIZES, quantiles)
 
 
-def region_ratios(one: Judged, half_widths: Tensor, count: int, number: int) -> list[tuple[float, int]]:
+def _character(group: str) -> str:
+    """Return what a group of truths is like: the heads of all families are of one character."""
+    return group if group in ("trained", "held out") else "heads"
+
+
+def region_ratios(one: Judged, half_widths: Tensor, regions: Sequence[Tensor]) -> list[tuple[float, int]]:
     """Return, for regions of a truth, the absolute error of the mean over the mean half width, and the size."""
     found = []
-    for region in regions_of(one.truth, count, number):
-        n_voxels = int(region.sum())
+    for region in regions:
         width = float(half_widths[region].double().mean())
-        found.append((abs(float(one.error[region].double().mean())) / max(width, 1e-9), n_voxels))
+        found.append((abs(float(one.error[region].double().mean())) / max(width, 1e-9), int(region.sum())))
     return found
 
 
@@ -269,27 +273,25 @@ def gate_limits(figures: Sequence[MapFigures]) -> GateLimits:
     )
 
 
-def _coefficients(maps: Sequence[Judged]) -> list[float]:
-    """Return the weights, none negative, with which the terms explain squared errors; every map counts alike."""
-    rows, targets = [], []
-    for one in maps:
-        mask = one.truth.scan.mask
-        taken = (slice(None, None, _BLOCK),) * 3
-        chosen = mask[taken]
-        contrast = one.terms[-1][mask].mean().clamp_min(1e-12)
-        columns = one.terms[(slice(None), *taken)][:, chosen] / contrast
-        wanted = one.error[taken][chosen].square() / contrast
-        kept = slice(None, None, max(len(wanted) // 400, 1))
-        rows.append(columns.T[kept])
-        targets.append(wanted[kept])
-    table, target = torch.cat(rows).double(), torch.cat(targets).double()
+def _coefficients(maps: Sequence[Judged], regions: Sequence[Sequence[Tensor]], shares: Sequence[float]) -> list[float]:
+    """Return the weights, none negative, with which the terms explain squared errors of regions."""
+    rows, targets, weights = [], [], []
+    for one, chosen, share in zip(maps, regions, shares, strict=True):
+        contrast = one.terms[-1][one.truth.scan.mask].mean().clamp_min(1e-12)
+        for region in chosen:
+            rows.append(one.terms[:, region].mean(dim=1) / contrast)
+            targets.append(one.error[region].mean().square() / contrast)
+            weights.append(math.sqrt(share / len(chosen)))
+    if not rows:
+        return [0.0] * (len(TERMS) - 1) + [1.0]
+    table, target = torch.stack(rows).double(), torch.stack(targets).double()
+    balance = torch.tensor(weights, dtype=torch.float64)
     # An error's square scatters in proportion to its expectation, so small ones say as much as large ones.
-    expected = torch.full_like(target, float(target.mean()))
-    found = None
+    expected, found = torch.full_like(target, float(target.mean())), None
     for _ in range(_ROUNDS):
-        weights = 1 / expected
-        found, _ = nnls((table * weights[:, None]).numpy(), (target * weights).numpy())
-        expected = (table @ torch.from_numpy(found)).clamp_min(0.02 * float(target.mean()))
+        row_weights = balance / expected
+        found, _ = nnls((table * row_weights[:, None]).numpy(), (target * row_weights).numpy())
+        expected = (table @ torch.from_numpy(found)).clamp_min(_LEAST_SHARE * float(target.mean()))
     assert found is not None
     return [float(value) for value in found] if found.any() else [0.0] * (len(TERMS) - 1) + [1.0]
 

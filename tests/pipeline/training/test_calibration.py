@@ -11,6 +11,7 @@ from pipeline.networks.lodestone_net import LodestoneNet
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import store_weights
 from pipeline.susceptibility.dipole_inversion.learned.gates import MapFigures
+from pipeline.susceptibility.dipole_inversion.learned.intervals import TERMS
 from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 from pipeline.training import calibration, envelope_study
 from pipeline.training.calibration import (
@@ -44,8 +45,8 @@ def wrong_map(index: int, noise: float) -> Judged:
     size = torch.nn.functional.interpolate(local[None, None], scale_factor=8.0)[0, 0] * noise
     smooth = torch.nn.functional.avg_pool3d(torch.randn((1, 1, 32, 32, 32), generator=chance), 5, 1, 2)[0, 0]
     error = torch.where(mask, size * smooth / smooth.std(), 0.0)
-    terms = torch.zeros((8, 32, 32, 32))
-    terms[2] = size.square() * mask
+    terms = torch.zeros((len(TERMS), 32, 32, 32))
+    terms[TERMS.index("members")] = size.square() * mask
     terms[-1] = float(noise**2) * mask
     return Judged(truth(index), error, terms)
 
@@ -70,7 +71,10 @@ def test_intervals_cover_the_errors_of_further_maps() -> None:
         one = wrong_map(index, 0.02)
         half = scale.half_widths(one.terms)
         voxels.append(float((one.error.abs() <= half)[one.truth.scan.mask].float().mean()))
-        covered += [ratio <= scale.of_region(1.0, n_voxels) for ratio, n_voxels in region_ratios(one, half, 30, index)]
+        covered += [
+            ratio <= scale.of_region(1.0, n_voxels)
+            for ratio, n_voxels in region_ratios(one, half, regions_of(one.truth, 30, index))
+        ]
     assert sum(voxels) / len(voxels) == pytest.approx(0.9, abs=0.04)
     assert sum(covered) / len(covered) == pytest.approx(0.9, abs=0.08)
     assert list(scale.regions) == sorted(scale.regions, reverse=True)

@@ -11,15 +11,28 @@ from pipeline.errors import UnusableInput
 from pipeline.method import OnIteration
 from pipeline.networks.inputs import FieldScan, Scan
 from pipeline.networks.table import NetworkSpec
-from pipeline.operators.dipole import AXES
+from pipeline.operators.dipole import AXES, Dipole
+from pipeline.operators.padding import frame_around
 from pipeline.susceptibility.dipole_inversion.learned.apply import ComputingSettings, apply_network
 
 COVERAGE = 0.9
 MOST_MEMBERS = 4
-TERMS = ("start", "starts", "members", "noise", "amplitude", "slope", "cone", "contrast")
-"""Squares that may go into a voxel's variance: the map less the first start, the starts' difference, the members'
-variance, the field's noise, the map itself, its slope, its unmeasured part, and the contrast of the whole map."""
-_WINDOW = 5
+TERMS = (
+    "starts",
+    "coarse_starts",
+    "coarse_change",
+    "members",
+    "noise",
+    "residual",
+    "amplitude",
+    "slope",
+    "background",
+    "contrast",
+)
+"""Squares that may go into a voxel's variance: the starts' difference, and its mean over a wide cube; that of the map's
+change from the first start; the members' variance; the field's noise; what the second start leaves of the field; the
+map itself; its slope; and of the whole scan, what is left of the field, and the map's contrast."""
+_WINDOW, _WIDE_WINDOW, _MARGIN = 5, 11, 8
 
 
 @dataclass(frozen=True)
@@ -151,14 +164,7 @@ def _seen(
     return found.flip(AXES) if is_mirrored else found
 
 
-def spread_terms(
-    susceptibility: Tensor,
-    starts: Tensor,
-    variance: Tensor | None,
-    cone: Tensor,
-    mask: Tensor,
-    field_noise: Tensor | None,
-) -> Tensor:
+def spread_terms(susceptibility: Tensor, starts: Tensor, variance: Tensor | None, scan: FieldScan) -> Tensor:
     """Return what a voxel's variance is made of `(term, z, y, x)` [ppm²], each a mean over 5³ voxels of the mask.
 
     Parameters
@@ -169,44 +175,50 @@ def spread_terms(
         Two start maps `(2, z, y, x)` [ppm].
     variance
         Of the network's maps `(z, y, x)` [ppm²]; None for a map that no network made.
-    cone
-        The map's unmeasured part `(z, y, x)` [ppm].
-    mask
-        Bool `(z, y, x)`.
-    field_noise
-        Standard deviation of the field `(z, y, x)` [ppm], where it is known.
+    scan
+        Local field, mask, grid and field noise.
     """
-    centred = [_centred(volume, mask) for volume in (susceptibility, starts[0], starts[1])]
+    mask = scan.mask
     inside = mask.to(susceptibility.dtype)
-    share = _windowed(inside).clamp_min_(1e-6)
+    share, wide_share = (_windowed(inside, size).clamp_min_(1e-6) for size in (_WINDOW, _WIDE_WINDOW))
+    found, first, second = (_centred(volume, mask) for volume in (susceptibility, starts[0], starts[1]))
+    residual = _residual(second, scan).square_()
+    noise = None if scan.field_noise is None else scan.field_noise.square()
     terms = susceptibility.new_zeros((len(TERMS), *susceptibility.shape))
-    for number, squares in enumerate(_squares(centred, variance, cone * inside, field_noise)):
-        if squares is not None:
-            terms[number] = _windowed(squares * inside).div_(share).mul_(inside)
-    terms[-1] = centred[0][mask].square().mean() * inside
+    squares = {
+        "starts": (second - first).square(),
+        "members": variance,
+        "noise": noise,
+        "residual": residual,
+        "amplitude": found.square(),
+        "slope": _slope(found),
+    }
+    for name, values in squares.items():
+        if values is not None:
+            terms[TERMS.index(name)] = _windowed(values * inside, _WINDOW).div_(share).mul_(inside)
+    for name, change in (("coarse_starts", second - first), ("coarse_change", found - first)):
+        terms[TERMS.index(name)] = _windowed(change, _WIDE_WINDOW).div_(wide_share).square_().mul_(inside)
+    terms[TERMS.index("background")] = residual[mask].mean() * inside
+    terms[TERMS.index("contrast")] = found[mask].square().mean() * inside
     return terms
 
 
-def _squares(
-    centred: Sequence[Tensor], variance: Tensor | None, cone: Tensor, field_noise: Tensor | None
-) -> list[Tensor | None]:
-    found, first, second = centred
-    slope = torch.zeros_like(found)
+def _residual(susceptibility: Tensor, scan: FieldScan) -> Tensor:
+    """Return what a map leaves of the field, without its mean in the mask, zero outside `(z, y, x)` [ppm]."""
+    frame = frame_around(scan.mask, scan.grid, _MARGIN)
+    framed = frame.embed(susceptibility)
+    own = frame.restore(Dipole.on(frame.grid, framed)(framed))
+    return _centred(own - scan.local_field, scan.mask)
+
+
+def _slope(volume: Tensor) -> Tensor:
+    slope = torch.zeros_like(volume)
     for axis in AXES:
-        size = found.shape[axis]
-        steps = found.diff(dim=axis).square()
+        size = volume.shape[axis]
+        steps = volume.diff(dim=axis).square()
         slope.narrow(axis, 0, size - 1).add_(steps, alpha=0.5)
         slope.narrow(axis, 1, size - 1).add_(steps, alpha=0.5)
-    noise = None if field_noise is None else field_noise.square()
-    return [
-        (found - first).square(),
-        (second - first).square(),
-        variance,
-        noise,
-        found.square(),
-        slope,
-        cone.square(),
-    ]
+    return slope
 
 
 def region_half_width(half_widths: Tensor, region: Tensor, scale: IntervalScale) -> float:
@@ -266,11 +278,11 @@ def _centred(volume: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, volume - volume[mask].mean(), 0.0)
 
 
-def _windowed(volume: Tensor) -> Tensor:
+def _windowed(volume: Tensor, width: int) -> Tensor:
     """Return the mean over a cube around each voxel, zeros beyond the volume, one axis after the other."""
     smooth = volume[None, None]
     for axis in range(3):
         size, padding = [1, 1, 1], [0, 0, 0]
-        size[axis], padding[axis] = _WINDOW, _WINDOW // 2
+        size[axis], padding[axis] = width, width // 2
         smooth = nn.functional.avg_pool3d(smooth, tuple(size), stride=1, padding=tuple(padding))
     return smooth[0, 0]

@@ -172,7 +172,7 @@ def trusted_map(
     judged.tell(_source_finding(is_learned, verdict))
     susceptibility, variance = (starts[0].clone(), None) if made is None else (made.susceptibility, made.variance)
     cone = cone_part(susceptibility, scan.mask, scan.grid)
-    terms = spread_terms(susceptibility, starts, variance, cone, scan.mask, scan.field_noise)
+    terms = spread_terms(susceptibility, starts, variance, scan)
     scale = calibration.learned if is_learned else calibration.classical
     if progress is not None:
         progress(1.0)

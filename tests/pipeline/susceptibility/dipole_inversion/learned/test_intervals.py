@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline.errors import UnusableInput
+from pipeline.networks.inputs import Scan
 from pipeline.networks.lodestone_net import LodestoneNet
 from pipeline.networks.table import NETWORKS
 from pipeline.susceptibility.dipole_inversion.learned.intervals import (
@@ -68,27 +69,34 @@ def test_other_numbers_of_views_are_refused(count: int) -> None:
         ensemble(SPEC, random_network("lodestone_net"), small_scan(), start_maps(), count)
 
 
+def scan_with_noise(noise: float, factor: float = 1.0) -> Scan:
+    scan = small_scan()
+    return Scan(factor * scan.local_field, scan.mask, scan.grid, torch.where(scan.mask, noise, 0.0))
+
+
 def test_terms_are_means_of_squares_in_the_mask() -> None:
     mask, starts = head().mask, start_maps()
     flat = torch.where(mask, 0.02, 0.0)
-    terms = spread_terms(starts[0], starts, flat.square(), flat, mask, flat)
+    terms = spread_terms(starts[0], starts, flat.square(), scan_with_noise(0.02))
     by_name = dict(zip(TERMS, terms, strict=True))
-    assert not by_name["start"].any()
-    for name in ("members", "noise", "cone"):
+    assert not by_name["coarse_change"].any()
+    for name in ("members", "noise"):
         torch.testing.assert_close(by_name[name][mask], torch.full_like(flat, 4e-4)[mask], atol=0, rtol=1e-4)
-    assert float(by_name["starts"][mask].mean()) > 0
+    for name in ("starts", "coarse_starts", "residual", "amplitude", "slope"):
+        assert float(by_name[name][mask].mean()) > 0
+    assert float(by_name["coarse_starts"][mask].mean()) < float(by_name["starts"][mask].mean())
     contrast = float(starts[0][mask].var(correction=0))
     torch.testing.assert_close(by_name["contrast"][mask], torch.full_like(flat, contrast)[mask], atol=0, rtol=1e-3)
+    assert float(by_name["background"].std()) > 0
     assert not terms[:, ~mask].any()
 
 
 def test_a_map_twice_as_large_has_intervals_twice_as_wide() -> None:
-    mask, starts = head().mask, start_maps()
+    starts = start_maps()
     scale = IntervalScale((1.0,) * len(TERMS), 1.5, (50.0,), (1.0,))
-    noise = torch.where(mask, 0.01, 0.0)
-    plain = scale.half_widths(spread_terms(starts[1], starts, None, starts[0], mask, noise))
-    twice = scale.half_widths(spread_terms(2 * starts[1], 2 * starts, None, 2 * starts[0], mask, 2 * noise))
-    torch.testing.assert_close(twice, 2 * plain, atol=1e-7, rtol=1e-5)
+    plain = scale.half_widths(spread_terms(starts[1], starts, None, scan_with_noise(0.01)))
+    twice = scale.half_widths(spread_terms(2 * starts[1], 2 * starts, None, scan_with_noise(0.02, 2.0)))
+    torch.testing.assert_close(twice, 2 * plain, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
