@@ -33,16 +33,17 @@ def computed(function: Callable[[Piece], Made], pieces: Sequence[Piece], n_worke
     # Spawned, not forked: a forked child inherits locks of torch's threads.
     others = set(active_children())
     workers = ProcessPoolExecutor(n_workers, get_context("spawn"), initializer=_begin_worker)
+    is_done = False
     try:
         coming = {workers.submit(function, piece): number for number, piece in enumerate(pieces)}
         for future in as_completed(coming):
             yield coming[future], future.result()
-    except BaseException:
-        # A piece takes a minute; whoever stops the program shall not wait for it.
-        for child in set(active_children()) - others:
-            child.terminate()
-        raise
+        is_done = True
     finally:
+        if not is_done:
+            # A piece takes a minute; whoever stops the program shall not wait for it.
+            for child in set(active_children()) - others:
+                child.terminate()
         workers.shutdown(wait=False, cancel_futures=True)
 
 

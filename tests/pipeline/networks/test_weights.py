@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from pipeline.errors import UnusableInput, WeightsAltered, WeightsMissing, WeightsUnknown
+from pipeline.networks.lodestone_net import N_CHANNELS
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import (
     FOLDER,
@@ -65,7 +66,7 @@ def test_a_loaded_network_inverts_as_the_stored_one(folder: Path) -> None:
     network = NETWORKS["lodestone_net"].make()
     torch.nn.init.normal_(network.get_parameter("last.weight"), std=0.1)
     store_weights("lodestone_net", network.state_dict(), folder)
-    channels = torch.randn(1, 4, 8, 8, 8)
+    channels = torch.randn(1, N_CHANNELS, 8, 8, 8)
     with torch.no_grad():
         expected = network(channels)
         found = load_network("lodestone_net", folder=folder)(channels)
