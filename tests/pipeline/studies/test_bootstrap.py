@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UnusableInput
-from pipeline.studies.bootstrap import mean_with_interval, ratio_of_means, ratio_over_groups
+from pipeline.studies.bootstrap import mean_with_interval, ratio_of_averages, ratio_of_means, ratio_over_groups
 
 
 def test_the_interval_of_a_mean_covers_the_true_mean_about_as_often_as_it_says() -> None:
@@ -37,6 +37,18 @@ def test_a_constant_ratio_has_no_spread_however_the_samples_differ() -> None:
 def test_each_group_counts_alike_however_many_samples_it_has() -> None:
     found = ratio_over_groups([[1.0] * 100, [2.0, 2.0]], [[2.0] * 100, [2.0, 2.0]])
     assert found.value == pytest.approx(0.75)
+
+
+def test_a_ratio_of_averages_weighs_a_group_by_the_size_of_its_errors() -> None:
+    mine, theirs = [[10.0, 10.0], [30.0, 30.0]], [[20.0, 20.0], [30.0, 30.0]]
+    assert ratio_of_averages(mine, theirs).value == pytest.approx(0.8)
+    assert ratio_over_groups(mine, theirs).value == pytest.approx(0.75)
+
+
+def test_a_single_sample_has_a_ratio_but_no_interval() -> None:
+    for found in (ratio_of_means([1.0], [2.0]), ratio_of_averages([[1.0], [1.0, 1.0]], [[2.0], [2.0, 2.0]])):
+        assert found.value == pytest.approx(0.5)
+        assert math.isnan(found.low)
 
 
 def test_figures_that_cannot_be_paired_are_refused() -> None:

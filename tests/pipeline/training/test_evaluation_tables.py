@@ -50,13 +50,16 @@ def test_the_best_tuned_method_is_chosen_for_each_generator() -> None:
 
 def test_the_ratio_is_to_the_best_tuned_method_of_each_generator_and_averaged_over_generators() -> None:
     table = ratio_table(_comparison())
-    assert table.columns == ("network", "composite (to tkd)", "textured (to star)", "average")
-    (name, first, second, average) = table.rows[0]
+    assert table.columns == ("network", "composite (to tkd)", "textured (to star)", "average", "averages (to star)")
+    (name, first, second, average, whole) = table.rows[0]
     assert name == "lodestone_net"
     for cell, wanted in ((first, 0.8), (second, 1.0), (average, 0.9)):
         assert isinstance(cell, Estimate)
         # The network errs in proportion on every sample, so pairing leaves no spread.
         assert (cell.value, cell.low, cell.high) == pytest.approx((wanted,) * 3)
+    assert isinstance(whole, Estimate)
+    assert whole.value == pytest.approx(62 / 80)
+    assert whole.low < whole.value < whole.high
 
 
 def test_a_network_that_was_computed_on_fewer_samples_is_compared_on_those() -> None:
@@ -161,7 +164,8 @@ def test_the_verdict_compares_each_figure_with_its_limit() -> None:
     moved = {"tilt": Estimate(4.0, 3.5, 4.5)}
     verdicts = {str(row[0]): row[3] for row in verdict_table(results, lambda method: moved).rows}
     assert verdicts == {
-        "lodestone_net over the best tuned method, average": False,
+        "lodestone_net over the best tuned method of each generator, average": False,
+        "lodestone_net over star, the best tuned method on average": True,
         "lodestone_net over tkd, composite": True,
         "lodestone_net over star, textured": True,
         "change of a nucleus' mean with tilt [%], lodestone_net": False,
