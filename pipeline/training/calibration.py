@@ -53,8 +53,8 @@ class CalibrationSize:
     edge: int = 48
     n_usual: int = 260
     n_threshold: int = 80
-    n_trained: int = 14
-    n_held_out: int = 26
+    n_trained: int = 10
+    n_held_out: int = 56
     seeds: tuple[int, ...] = TUNING_SEEDS[:2]
     regions_per_map: int = 40
 
