@@ -138,12 +138,11 @@ def usual_envelope(recipe: DataRecipe, size: CalibrationSize, on_progress: OnPro
         if on_progress is not None:
             on_progress((index + 1) / size.n_usual)
     envelope = Envelope.around(usual)
-    distances = []
+    distances: list[float] = []
     for drawn in (recipe, recipe.held_out()):
         further = (sample(drawn, CALIBRATION_SEED + 1, index) for index in range(size.n_threshold))
-        distances.append([envelope.distance(input_figures(one)) for one in further])
-    threshold = max(_quantile(group, _INSIDE) for group in distances)
-    return replace(envelope, threshold=threshold)
+        distances += [envelope.distance(input_figures(one)) for one in further]
+    return replace(envelope, threshold=_quantile(distances, _INSIDE))
 
 
 def truths(recipe: DataRecipe, size: CalibrationSize, seed: int = CALIBRATION_SEED + 2) -> Iterator[Truth]:
