@@ -32,7 +32,7 @@ class Node:
         """Return what `lodestone list --json` says."""
         return self.ask("list")
 
-    def wait_for_final_states(self, n_series: int, within_s: float = 180) -> list[dict]:
+    def wait_for_final_states(self, n_series: int, within_s: float = 600) -> list[dict]:
         """Wait until `n_series` series have ended, and return them."""
 
         def ended() -> list[dict] | None:

@@ -154,4 +154,4 @@ def test_a_slab_of_four_slices_goes_through_every_pooling() -> None:
     scan = Scan(field, torch.ones(grid.shape, dtype=torch.bool), grid)
     for name in ("unet_df", "xqsm", "lodestone_net"):
         with torch.no_grad():
-            assert NETWORKS[name].invert(built(name), scan, field).shape == grid.shape
+            assert NETWORKS[name].invert(built(name), scan, torch.stack((field, field))).shape == grid.shape
