@@ -9,7 +9,7 @@ from pipeline.method import LEARNED_MAP_USED, Finding, Method, OnFinding, OnIter
 from pipeline.networks.inputs import Scan
 from pipeline.networks.table import NETWORKS, NetworkSpec
 from pipeline.networks.weights import load_network
-from pipeline.susceptibility.dipole_inversion.learned.apply import PRECISIONS, ComputingSettings
+from pipeline.susceptibility.dipole_inversion.learned.apply import ComputingSettings
 from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm
 from pipeline.susceptibility.dipole_inversion.learned.envelope import EnvelopeVerdict, input_figures
 from pipeline.susceptibility.dipole_inversion.learned.gates import (
@@ -31,25 +31,13 @@ _AFTER_NETWORK = 0.7
 
 
 @dataclass(frozen=True)
-class LodestoneSettings:
+class LodestoneSettings(ComputingSettings):
     """Settings of our learned inversion."""
 
     refinement: str = setting("df_qsm", "-", "how the map is corrected by the field", choices=REFINEMENTS)
     iterations: int = setting(10, "1", "steps at most of df_qsm", minimum=1, maximum=10000)
     noise_level: float = setting(1.0, "1", "multiple of the noise at which df_qsm stops", minimum=0.1, maximum=10.0)
     falls_back: bool = setting(True, "-", "whether the classical map is given where a gate fails")
-    tile: int = setting(
-        0, "voxel", "edge of the parts computed one by one; 0 is the whole volume while memory lasts", minimum=0
-    )
-    overlap: int = setting(
-        0, "voxel", "what a part reads beyond its edge; 0 is all that the network can see", minimum=0
-    )
-    precision: str = setting("auto", "-", "of the products; auto is bfloat16 on a GPU that has it", choices=PRECISIONS)
-
-    @property
-    def computing(self) -> ComputingSettings:
-        """Return how the network computes."""
-        return ComputingSettings(self.tile, self.overlap, self.precision)
 
 
 @dataclass(frozen=True)
@@ -105,7 +93,7 @@ def learned_map(
         The correction diverged.
     """
     told = _part(on_iteration, 0.0, _AFTER_NETWORK)
-    views = ensemble(spec, network, scan, starts, n_members, settings.computing, told)
+    views = ensemble(spec, network, scan, starts, n_members, settings, told)
     steps = DfQsmSettings(iterations=settings.iterations, noise_level=settings.noise_level)
     order = steps.harmonic_order
     term = DataTerm.of(scan.local_field, scan.mask, scan.grid, scan.field_noise, margin=steps.margin, order=order)

@@ -9,7 +9,7 @@ from pipeline.method import Method, OnIteration, StepContext, setting
 from pipeline.networks.inputs import Scan
 from pipeline.networks.table import NETWORKS, NetworkSpec
 from pipeline.networks.weights import load_network
-from pipeline.susceptibility.dipole_inversion.learned.apply import PRECISIONS, ComputingSettings, apply_network
+from pipeline.susceptibility.dipole_inversion.learned.apply import ComputingSettings, apply_network
 from pipeline.susceptibility.dipole_inversion.learned.fine import FineSettings, fine
 from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, Dll2Settings, df_qsm, dll2
 from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
@@ -19,7 +19,7 @@ _AFTER_START, _AFTER_NETWORK = 0.4, 0.8
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
+class NetworkSettings(ComputingSettings):
     """Settings of a network's map; a network in its published form is not refined."""
 
     refinement: str = setting("none", "-", "how the map is corrected by the field", choices=REFINEMENTS)
@@ -36,18 +36,6 @@ class NetworkSettings:
     is_weighted: bool = setting(False, "-", "dll2 weighs voxels by their noise; the closed form without")
     rate: float = setting(1e-4, "1", "learning rate of fine", minimum=1e-8, maximum=0.1)
     margin: int = setting(16, "voxel", "least padding around the mask in a correction", minimum=4, maximum=128)
-    tile: int = setting(
-        0, "voxel", "edge of the parts computed one by one; 0 is the whole volume while memory lasts", minimum=0
-    )
-    overlap: int = setting(
-        0, "voxel", "what a part reads beyond its edge; 0 is all that the network can see", minimum=0
-    )
-    precision: str = setting("auto", "-", "of the products; auto is bfloat16 on a GPU that has it", choices=PRECISIONS)
-
-    @property
-    def computing(self) -> ComputingSettings:
-        """Return how the network computes."""
-        return ComputingSettings(self.tile, self.overlap, self.precision)
 
 
 @dataclass(frozen=True)
@@ -98,10 +86,10 @@ def network_map(
     begun = _AFTER_START if spec.needs_start else 0.0
     if settings.refinement == "fine":
         test_time = FineSettings(settings.iterations, settings.rate, settings.noise_level, settings.margin)
-        return fine(spec, network, scan, test_time, start, settings.computing, _part(told, begun, 1.0))
+        return fine(spec, network, scan, test_time, start, settings, _part(told, begun, 1.0))
     is_final = settings.refinement == "none"
     progress = _part(told, begun, 1.0 if is_final else _AFTER_NETWORK)
-    susceptibility = apply_network(spec, network, scan, start, settings.computing, progress)
+    susceptibility = apply_network(spec, network, scan, start, settings, progress)
     return susceptibility if is_final else _corrected(susceptibility, scan, settings, _part(told, _AFTER_NETWORK, 1.0))
 
 
