@@ -5,10 +5,17 @@ import json
 import os
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
+from tests.conftest import INSTALL_HINT
 from tests.waiting import eventually, free_port, is_listening
+
+DICOMWEB = "libOrthancDicomWeb.so"
+WEB_VIEWER = "libOrthancWebViewer.so"
+_PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 
 
 class Orthanc:
@@ -47,18 +54,48 @@ class Orthanc:
         url = f"http://127.0.0.1:{self.http_port}/modalities/{name}"
         urllib.request.urlopen(urllib.request.Request(url, data=body, method="PUT"), timeout=60).close()
 
+    @property
+    def url(self) -> str:
+        """Return the address of Orthanc's REST interface."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def dicomweb_url(self) -> str:
+        """Return the address of Orthanc's DICOMweb services, where it runs with that plugin."""
+        return f"{self.url}/dicom-web"
+
     def instances(self, sop_class_uid: str) -> list[str]:
         """Return Orthanc's identifiers of all instances of one SOP class."""
         query = {"Level": "Instance", "Query": {"SOPClassUID": sop_class_uid}}
         return self.call("/tools/find", query)
 
 
+def require_plugin(name: str) -> str:
+    """Return the path of a plugin of Orthanc; skip with a hint where it is missing, fail where peers are required."""
+    found = [folder for folder in _PLUGIN_FOLDERS if (Path(folder) / name).exists()]
+    if found:
+        return str(Path(found[0]) / name)
+    message = f"Orthanc's plugin {name} is not installed: {INSTALL_HINT}."
+    if os.environ.get("LODESTONE_REQUIRE_PEERS"):
+        pytest.fail(message)
+    return pytest.skip(message)
+
+
 @contextlib.contextmanager
-def running_orthanc(folder: Path, program: str, ae_title: str) -> Iterator[Orthanc]:
-    """Start Orthanc with its storage in `folder`; stop it and wait for its end on leaving."""
+def running_orthanc(
+    folder: Path,
+    program: str,
+    ae_title: str,
+    plugins: Sequence[str] = (),
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[Orthanc]:
+    """Start Orthanc with its storage in `folder`; stop it and wait for its end on leaving.
+
+    `plugins` are file names such as `DICOMWEB`; `settings` are put over those below.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     orthanc = Orthanc(ae_title, free_port(), free_port())
-    settings = {
+    configuration = {
         "Name": ae_title,
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
@@ -71,9 +108,11 @@ def running_orthanc(folder: Path, program: str, ae_title: str) -> Iterator[Ortha
         "AuthenticationEnabled": False,
         "DicomModalitiesInDatabase": True,
         "OverwriteInstances": False,
-        "Plugins": [],
+        "Plugins": [require_plugin(name) for name in plugins],
+        "DicomWeb": {"Enable": DICOMWEB in plugins, "Root": "/dicom-web/"},
+        **(settings or {}),
     }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
+    (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (folder / "orthanc.log").open("wb") as log:
         process = subprocess.Popen(
             [program, str(folder / "orthanc.json")],
