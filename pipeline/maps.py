@@ -29,6 +29,14 @@ COMPANIONS = (
 Beside a learned map: the classical map that stands for it where a check fails, with the same reference; half the width
 of each voxel's 90 % interval; the part of the map at frequencies which the field hardly shows. All in ppm.
 """
+COMPANION_SERIES: Mapping[str, str] = {
+    "local_field": "local_field",
+    "r2star": "r2star",
+    "swi": "weighted_image",
+    "uncertainty": SUSCEPTIBILITY_SPREAD,
+    "comparison": CLASSICAL_SUSCEPTIBILITY,
+}
+"""What a recipe may want to be seen beside the susceptibility, and the artefact that each is made of."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from pipeline.errors import InvalidRecipe, UnknownMethod
+from pipeline.maps import COMPANION_SERIES
 from pipeline.method import Method, nearest, resolve_settings
 from pipeline.methods import STEPS
 
@@ -26,15 +27,22 @@ class MethodChoice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A chain of steps, in the order in which they run."""
+    """A chain of steps, in the order in which they run.
+
+    `companions` are the maps that are to be seen beside the susceptibility, words of `COMPANION_SERIES`.
+    """
 
     name: str
     description: str
     steps: Mapping[str, MethodChoice]
+    companions: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of the chain with every default written out; name and description do not enter."""
+        """Return the SHA-256 of the chain with every default written out.
+
+        Name, description and companions do not enter: they change no voxel of a map.
+        """
         resolved = {
             step: {"method": choice.method, "settings": asdict(self.settings_of(step))}
             for step, choice in self.steps.items()
@@ -78,7 +86,7 @@ def find_method(step: str, name: str) -> Method:
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Read a recipe from TOML: `name`, `description`, and one table per step with `method` and its settings.
+    """Read a recipe from TOML: `name`, `description`, `companions`, and one table per step with `method` and settings.
 
     Raises
     ------
@@ -94,8 +102,9 @@ def parse_recipe(text: str) -> Recipe:
     name, description = document.pop("name", None), document.pop("description", "")
     if not isinstance(name, str) or not name or not isinstance(description, str):
         raise InvalidRecipe('A recipe starts with name = "..." and description = "..."; the name is missing.')
+    companions = _companions(name, document.pop("companions", []))
     choices = {step: _choice(step, table) for step, table in document.items()}
-    recipe = Recipe(name, description, {step: choices[step] for step in STEPS if step in choices})
+    recipe = Recipe(name, description, {step: choices[step] for step in STEPS if step in choices}, companions)
     for step in recipe.steps:
         recipe.settings_of(step)
     _check_chain(recipe)
@@ -131,6 +140,16 @@ def _choice(step: str, table: object) -> MethodChoice:
     return MethodChoice(table["method"], settings)
 
 
+def _companions(name: str, wanted: object) -> tuple[str, ...]:
+    if not isinstance(wanted, list) or not all(isinstance(word, str) for word in wanted):
+        example = 'companions = ["local_field", "r2star"]'
+        raise InvalidRecipe(f"Recipe '{name}': companions are a list of names, for instance {example}.")
+    for word in wanted:
+        if word not in COMPANION_SERIES:
+            raise InvalidRecipe(f"Recipe '{name}' knows no companion '{word}'; {nearest(word, COMPANION_SERIES)}")
+    return tuple(dict.fromkeys(wanted))
+
+
 def _check_chain(recipe: Recipe) -> None:
     """Refuse a chain in which a step lacks an input, or that ends without a susceptibility map."""
     made = set(_ACQUIRED)
@@ -149,6 +168,11 @@ def _check_chain(recipe: Recipe) -> None:
             f"Recipe '{recipe.name}' makes no mask or no total field, by which its maps are judged; "
             "add 'masking', 'phase_unwrapping' and 'echo_combination'."
         )
+    # A method without a field of its own is given its map's field, so that there is always a local field.
+    for word in recipe.companions:
+        artefact = COMPANION_SERIES[word]
+        if artefact not in made | {"local_field"}:
+            raise InvalidRecipe(_missing_sentence(recipe, f"companions: {word}", artefact))
     if {"dipole_inversion", "total_field_inversion"} <= set(recipe.steps):
         raise InvalidRecipe(f"Recipe '{recipe.name}' inverts twice; keep dipole_inversion or total_field_inversion.")
 
@@ -160,4 +184,4 @@ def _missing_sentence(recipe: Recipe, step: str, artefact: str) -> str:
         if makers
         else "no step makes it: run the step alone on files, `lodestone step`."
     )
-    return f"Recipe '{recipe.name}': step '{step}' needs '{artefact}', which no earlier step makes; {remedy}"
+    return f"Recipe '{recipe.name}': '{step}' needs '{artefact}', which no earlier step makes; {remedy}"

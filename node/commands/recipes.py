@@ -112,6 +112,7 @@ def list_recipes(config: Path | None, as_json: bool) -> None:
                     "name": recipe.name,
                     "digest": recipe.digest,
                     "description": recipe.description,
+                    "companions": list(recipe.companions),
                     "networks": {name: asdict(training_state(name)) for name in recipe.networks},
                     "from": origin,
                 }
@@ -121,8 +122,13 @@ def list_recipes(config: Path | None, as_json: bool) -> None:
         return
     table = Table("recipe", "what it does", "from", box=None, pad_edge=False)
     for (recipe, _), origin in found:
-        table.add_row(recipe.name, f"{recipe.description}{_networks(recipe)}", origin)
+        table.add_row(recipe.name, f"{recipe.description}{_companions(recipe)}{_networks(recipe)}", origin)
     out.print(table)
+
+
+def _companions(recipe: Recipe) -> str:
+    """Return which series stand beside the map, behind a recipe's description."""
+    return f" Beside the map: {', '.join(recipe.companions).replace('_', ' ')}." if recipe.companions else ""
 
 
 def _networks(recipe: Recipe) -> str:
@@ -141,4 +147,5 @@ def show_recipe(name: str, config: Path | None, as_json: bool) -> None:
         step: {"method": choice.method, "settings": asdict(recipe.settings_of(step))}
         for step, choice in recipe.steps.items()
     }
-    print_json({"name": recipe.name, "digest": recipe.digest, "description": recipe.description, "steps": steps})
+    known = {"name": recipe.name, "digest": recipe.digest, "description": recipe.description}
+    print_json({**known, "companions": list(recipe.companions), "steps": steps})

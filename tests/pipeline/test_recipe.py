@@ -81,6 +81,28 @@ def test_a_step_that_needs_what_only_files_hold_is_sent_to_the_command_for_files
         parse_recipe(DEFAULT + '\n[multi_orientation_inversion]\nmethod = "cosmos"\n')
 
 
+@pytest.mark.parametrize(
+    ("companions", "words"),
+    [
+        ('["r2star", "swi"]', r"'companions: swi' needs 'weighted_image'.*weighting"),
+        ('["uncertainty"]', r"needs 'susceptibility_spread'.*dipole_inversion"),
+        ('["r2stars"]', "did you mean 'r2star'"),
+        ('"r2star"', "a list of names"),
+    ],
+)
+def test_a_companion_that_the_chain_does_not_make_is_refused(companions: str, words: str) -> None:
+    changed = DEFAULT.replace('companions = ["local_field", "r2star"]', f"companions = {companions}")
+    assert changed != DEFAULT
+    with pytest.raises(InvalidRecipe, match=words):
+        parse_recipe(changed)
+
+
+def test_companions_do_not_change_what_a_recipe_is() -> None:
+    fewer = parse_recipe(DEFAULT.replace('companions = ["local_field", "r2star"]', ""))
+    assert fewer.companions == ()
+    assert fewer.digest == parse_recipe(DEFAULT).digest
+
+
 def test_a_chain_that_inverts_twice_is_refused() -> None:
     both = builtin_recipe_text("v_sharp_tv") + '\n[total_field_inversion]\nmethod = "robust"\n'
     with pytest.raises(InvalidRecipe, match="inverts twice"):
