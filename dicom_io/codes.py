@@ -16,7 +16,17 @@ PRIVATE_SCHEME = "99LODESTONE"
 
 QUANTITY = Code("246205007", "SCT", "Quantity")
 MAGNETIC_SUSCEPTIBILITY = Code("126396", "DCM", "Magnetic Susceptibility")  # CID 7180
+FIELD_MAP = Code("110807", "DCM", "Field Map MR Signal Intensity")
+R2_STAR = Code("126395", "DCM", "R2*")
+T2_STAR_WEIGHTED = Code("110806", "DCM", "T2* Weighted MR Signal Intensity")
+# No context group has a quantity for what is not known of a map, or for how two maps differ.
+SUSCEPTIBILITY_UNCERTAINTY = Code("QSM_UNCERTAINTY", PRIVATE_SCHEME, "Half width of the 90% interval of susceptibility")
+SUSCEPTIBILITY_DIFFERENCE = Code("QSM_DIFFERENCE", PRIVATE_SCHEME, "Difference of two maps of magnetic susceptibility")
 SUSCEPTIBILITY_MAPPING = Code("QSM", PRIVATE_SCHEME, "Quantitative susceptibility mapping")
+BACKGROUND_REMOVAL = Code("FIELD_SEPARATION", PRIVATE_SCHEME, "Separation of local from background field")
+RELAXOMETRY = Code("RELAXOMETRY", PRIVATE_SCHEME, "Fit of the decay of the signal over the echoes")
+SUSCEPTIBILITY_WEIGHTING = Code("SWI", PRIVATE_SCHEME, "Susceptibility weighting of the magnitude by the phase")
+SUBTRACTION = Code("113062", "DCM", "Pixel by pixel subtraction")  # CID 7203
 
 # PS3.16 CID 7181 spells parts per million "ppm"; it has no entry for ppb, for which UCUM's own atom is written.
 PARTS_PER_MILLION = Code("ppm", "UCUM", "ppm")
@@ -34,6 +44,12 @@ MEAN = Code("373098007", "SCT", "Mean")  # CID 7464
 MEDIAN = Code("373099004", "SCT", "Median")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
 VOLUME = Code("118565006", "SCT", "Volume")
+AREA = Code("42798000", "SCT", "Area")  # CID 7471
+SQUARE_MILLIMETRE = Code("mm2", "UCUM", "square millimeter")
+
+QUALITY_ISSUE = Code("113010", "DCM", "Quality Issue")  # CID 7010
+DOCUMENT_TITLE_MODIFIER = Code("113011", "DCM", "Document Title Modifier")
+OTHER_FAILURE = Code("111220", "DCM", "Other failure")  # CID 7011
 
 RIGHT = Code("24028007", "SCT", "Right")  # CID 244
 LEFT = Code("7771000", "SCT", "Left")
@@ -41,6 +57,7 @@ LEFT = Code("7771000", "SCT", "Left")
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")  # CID 7202
 ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")  # CID 7005
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")  # CID 7021
 MRI_OF_UNSPECIFIED_BODY_REGION = Code("25056-3", "LN", "MRI unspecified body region")  # CID 100
 ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")  # CID 7150
 ALTERED_STRUCTURE = Code("49755003", "SCT", "Morphologically Altered Structure")

@@ -13,7 +13,7 @@ from dicom_io.errors import InvalidObject
 from dicom_io.series import SourceSeries
 from dicom_io.write.mr_image import susceptibility_series
 from dicom_io.write.part10 import to_bytes
-from dicom_io.write.provenance import RunDescription
+from dicom_io.write.provenance import RunDescription, plain_text
 from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.segmentation import segmentation
 from tests.dicom_io.write.conftest import NAMES, QUALITY, map_of, mask_and_labels
@@ -86,9 +86,8 @@ def test_nobody_has_signed_a_report_of_a_machine(report) -> None:
     assert "RESEARCH USE ONLY" in made.SeriesDescription
 
 
-def test_quality_figures_carry_the_unit_their_name_ends_in(report) -> None:
-    read = highdicom.sr.Comprehensive3DSR.from_dataset(report([], QUALITY))
-    (group,) = read.content.get_image_measurement_groups()
+def test_quality_figures_carry_the_unit_their_name_ends_in_and_belong_to_the_brain_segment(report) -> None:
+    (group,) = groups_of(report([], QUALITY))
     values = {item.name.meaning: (item.value, item.unit.value) for item in group.get_measurements()}
     assert values == {
         "Field noise median": (3.25, "[ppb]"),
@@ -96,6 +95,32 @@ def test_quality_figures_carry_the_unit_their_name_ends_in(report) -> None:
         "N echoes used": (3.0, "1"),
         "R2star median": (20.0, "/s"),
     }
+    assert group.tracking_identifier == "Quality of the map"
+    assert list(group.referenced_segment.referenced_segment_numbers) == [1]
+
+
+def test_software_recipe_weights_and_input_are_named_with_their_digests(
+    images_and_regions: tuple[list[Dataset], Dataset], simulated: SourceSeries, learned_run: RunDescription
+) -> None:
+    images, regions = images_and_regions
+    made = measurement_report([CAUDATE], regions, images, simulated, learned_run, {})
+    read = pydicom.dcmread(BytesIO(to_bytes(made)))
+    (measurements,) = [item for item in read.ContentSequence if item.get("ContinuityOfContent") == "CONTINUOUS"]
+    said = [
+        (item.ConceptNameCodeSequence[0].CodeMeaning, item.TextValue)
+        for item in measurements.ContentSequence
+        if item.ValueType == "TEXT"
+    ]
+    assert said == [
+        ("Algorithm Name", "Lodestone quantitative susceptibility mapping"),
+        ("Algorithm Version", "0.1.0"),
+        ("Algorithm Parameters", "Code revision 1234abc"),
+        ("Algorithm Parameters", f"Recipe learned, SHA-256 {'a' * 64}"),
+        ("Algorithm Parameters", f"Weights lodestone_net, SHA-256 {'c' * 64}"),
+        ("Algorithm Parameters", f"Input SHA-256 {'b' * 64}"),
+        ("Algorithm Parameters", "Reference: whole brain mean"),
+        ("Algorithm Parameters", f"Method: {plain_text(learned_run.method_sentence, 1024)}"),
+    ]
 
 
 def test_a_report_of_nothing_is_refused(report) -> None:
