@@ -21,9 +21,13 @@ DicomError
 │   ├── MixedSeries                 more than one acquisition where one was expected
 │   ├── IncompleteSeries            echoes, parts or slices are missing
 │   └── GeometryUnusable            slices that form no regular grid
-│   └── InvalidObject               an object of ours that does not pass its own validation
+│   ├── InvalidObject               an object of ours that does not pass its own validation
+│   ├── CommitmentNotOffered        the peer does not offer storage commitment
+│   ├── QueryNotOffered             the peer cannot be asked what it holds
+│   └── MalformedReport             a storage commitment report that says nothing; carries the status for the peer
 └── Transient                       try again later
     ├── PeerUnreachable             no association
+    │   └── NoContextAccepted       an association, but for nothing that was proposed
     └── PeerRefused                 an empty or failed status
 """
 
@@ -120,8 +124,28 @@ class InvalidObject(Permanent):
     """An object that Lodestone made does not pass its own validation and is not sent."""
 
 
+class CommitmentNotOffered(Permanent):
+    """The peer does not offer storage commitment; ask it by query what it holds."""
+
+
+class QueryNotOffered(Permanent):
+    """The peer does not answer queries, so that nobody can tell from here what it holds."""
+
+
+class MalformedReport(Permanent):
+    """A storage commitment report that cannot be read; `status` is what the reporting peer hears."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
 class PeerUnreachable(Transient):
     """No association with the peer could be made."""
+
+
+class NoContextAccepted(PeerUnreachable):
+    """The peer takes an association, but none of the kinds of object or service that were proposed."""
 
 
 class PeerRefused(Transient):

@@ -10,7 +10,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
 
-from dicom_io.errors import PeerUnreachable
+from dicom_io.errors import NoContextAccepted, PeerUnreachable
 from dicom_io.network import part10
 from dicom_io.network.peers import Peer
 
@@ -25,6 +25,8 @@ TITLE_NOT_RECOGNISED = ((0x01, 0x03), (0x01, 0x07))
 
 # An A-ASSOCIATE-RQ with 128 contexts of 40 transfer syntaxes each stays below 300 kB.
 LARGEST_PDU_BYTES = 1024 * 1024
+# The largest answer is a storage commitment report, some 130 bytes for each object.
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 POLL_S = 0.0005
 _RECEIVE_BYTES = 256 * 1024
 
@@ -122,16 +124,23 @@ class BoundedReceiver:
 
 @contextmanager
 def open_association(
-    peer: Peer, calling_ae: str, contexts: Sequence[PresentationContext], answer_within_s: float = ACSE_TIMEOUT_S
+    peer: Peer,
+    calling_ae: str,
+    contexts: Sequence[PresentationContext],
+    answer_within_s: float = ACSE_TIMEOUT_S,
+    handlers: Sequence[tuple[Any, ...]] = (),
 ) -> Iterator[Association]:
     """Open an association with `peer` and close it again, whatever happens in between.
 
-    `answer_within_s` [s] is how long the peer may take to accept or reject it.
+    `answer_within_s` [s] is how long the peer may take to accept or reject it. `handlers` hear pynetdicom's events
+    besides those that every association needs.
 
     Raises
     ------
+    NoContextAccepted
+        The association was accepted, but none of the contexts.
     PeerUnreachable
-        No connection, a rejection, an abort, or none of the contexts was accepted; the sentence says which.
+        No connection, a rejection or an abort; the sentence says which.
     """
     entity = application_entity(calling_ae)
     entity.acse_timeout = answer_within_s
@@ -141,10 +150,10 @@ def open_association(
         contexts=list(contexts),
         ae_title=peer.ae_title,
         max_pdu=MAXIMUM_PDU_BYTES,
-        evt_handlers=connection_handlers(NETWORK_TIMEOUT_S, LARGEST_PDU_BYTES),
+        evt_handlers=[*connection_handlers(NETWORK_TIMEOUT_S, LARGEST_ANSWER_BYTES), *handlers],
     )
     if not association.is_established:
-        raise PeerUnreachable(_why_not_established(association, peer, calling_ae))
+        raise _why_not_established(association, peer, calling_ae)
     close: Callable[[], None] = association.abort
     try:
         yield association
@@ -154,15 +163,17 @@ def open_association(
             close()
 
 
-def _why_not_established(association: Association, peer: Peer, calling_ae: str) -> str:
+def _why_not_established(association: Association, peer: Peer, calling_ae: str) -> PeerUnreachable:
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
         sentence = f"{peer} rejected the association: {answer.reason_str}."
         if (answer.result_source, answer.diagnostic) in TITLE_NOT_RECOGNISED:
             sentence += f" Check the AE titles on both sides; this node calls itself {calling_ae}."
-        return sentence
+        return PeerUnreachable(sentence)
     if answer is not None and answer.result == 0:
-        return f"{peer} accepts none of the object types that are to be sent; check what it is configured to store."
+        return NoContextAccepted(
+            f"{peer} accepts none of the object types or services that were proposed; check what it is configured for."
+        )
     if association.dul.socket is None or association.dul.socket.socket is None:
-        return f"{peer} cannot be reached; check host, port, firewall, and whether it runs."
-    return f"{peer} broke off while the association was being opened; look into its log."
+        return PeerUnreachable(f"{peer} cannot be reached; check host, port, firewall, and whether it runs.")
+    return PeerUnreachable(f"{peer} broke off while the association was being opened; look into its log.")

@@ -1,12 +1,15 @@
 """What the node accepts and offers in presentation contexts: SOP classes and transfer syntaxes as tables."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from pydicom import uid
 from pynetdicom import sop_class
 from pynetdicom.presentation import PresentationContext, build_context
 
 from dicom_io.network.part10 import is_uid
+
+Item = TypeVar("Item")
 
 IMAGE_CLASSES: tuple[str, ...] = (
     sop_class.MRImageStorage,
@@ -41,6 +44,8 @@ RESULT_CLASSES: tuple[str, ...] = (
     sop_class.Comprehensive3DSRStorage,
     sop_class.EncapsulatedPDFStorage,
     sop_class.SecondaryCaptureImageStorage,
+    sop_class.GrayscaleSoftcopyPresentationStateStorage,
+    sop_class.KeyObjectSelectionDocumentStorage,
 )
 
 UNCOMPRESSED: tuple[str, ...] = (
@@ -107,6 +112,23 @@ def contexts_to_offer(objects: Iterable[tuple[str, str]]) -> list[PresentationCo
     if len(unique) > MOST_CONTEXTS:
         raise ValueError(f"{len(unique)} presentation contexts do not fit into one association; send in smaller lots.")
     return list(unique.values())
+
+
+def lots_of_objects(objects: Iterable[Item], kind: Callable[[Item], tuple[str, str]]) -> list[list[Item]]:
+    """Divide objects, in their order, into lots whose contexts fit into one association each.
+
+    `kind` returns the SOP class and the transfer syntax of an object.
+    """
+    lots: list[list[Item]] = []
+    kinds: set[tuple[str, str]] = set()
+    for item in objects:
+        # A kind needs its own context and at most two more to fall back on.
+        if not lots or 3 * len(kinds | {kind(item)}) > MOST_CONTEXTS:
+            lots.append([])
+            kinds = set()
+        kinds.add(kind(item))
+        lots[-1].append(item)
+    return lots
 
 
 def sop_class_name(received: str) -> str:

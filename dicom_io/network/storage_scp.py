@@ -1,4 +1,7 @@
-"""Storage and verification as a provider: admits known callers, hands over received bytes, answers with a status."""
+"""Storage and verification as a provider: admits known callers, hands over received bytes, answers with a status.
+
+The same port hears what an archive reports on storage commitment, since it reports on an association of its own.
+"""
 
 import threading
 import time
@@ -22,6 +25,7 @@ from dicom_io.network.association import (
 from dicom_io.network.contexts import sop_class_name, storage_contexts
 from dicom_io.network.part10 import check_uid
 from dicom_io.network.peers import Caller, admits, check_ae_title, displayable_ae_title
+from dicom_io.network.storage_commitment import CommitmentHandler, commitment_context, hear_report
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
@@ -58,12 +62,16 @@ class IncomingInstance:
 
 @dataclass(frozen=True)
 class ScpSettings:
-    """How a provider listens. Port 0 takes a free one; without callers everybody is turned away."""
+    """How a provider listens. Port 0 takes a free one; without callers everybody is turned away.
+
+    `reporters` may verify and report on storage commitment, but store nothing.
+    """
 
     ae_title: str
     host: str = "127.0.0.1"
     port: int = 0
     callers: tuple[Caller, ...] = ()
+    reporters: tuple[Caller, ...] = ()
     requires_called_ae_title: bool = True
     maximum_associations: int = 16
     network_timeout_s: float = NETWORK_TIMEOUT_S
@@ -80,7 +88,8 @@ class StorageScp:
     `on_instance` makes an instance safe and returns; only then does the sender hear "success". Whatever it raises goes
     to `on_failure` with calling AE title and association, which returns the status that the sender hears. `on_refusal`
     hears what was turned away, the calling AE title and a sentence. `on_end` hears calling AE title and number of an
-    association that has ended, in good order or not.
+    association that has ended, in good order or not. `on_commitment` hears what a peer reports on storage commitment
+    and returns the status for it; without it the service is not offered.
     """
 
     def __init__(
@@ -90,13 +99,17 @@ class StorageScp:
         on_failure: Callable[[Exception, str, int], int],
         on_refusal: Callable[[Refused, str, str], None],
         on_end: Callable[[str, int], None],
+        on_commitment: CommitmentHandler | None = None,
     ) -> None:
         self.settings = settings
         self._on_instance = on_instance
         self._on_refusal = on_refusal
         self._on_end = on_end
         self._on_failure = on_failure
+        self._on_commitment = on_commitment
+        self._contexts = [*settings.contexts, *([commitment_context()] if on_commitment else [])]
         self._admitted: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
+        self._may_store: weakref.WeakSet[Association] = weakref.WeakSet()
         self._numbers = count(1)
         self._admitting = threading.Lock()
         self._server: ThreadedAssociationServer | None = None
@@ -116,13 +129,14 @@ class StorageScp:
         server = self._entity.make_server(
             (settings.host, settings.port),
             ae_title=settings.ae_title,
-            contexts=list(settings.contexts),
+            contexts=self._contexts,
             evt_handlers=[
                 *connection_handlers(settings.network_timeout_s, settings.largest_object_bytes),
                 (evt.EVT_REQUESTED, self._decide),
                 (evt.EVT_CONN_CLOSE, _on_connection_close),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_C_ECHO, self._on_echo),
+                (evt.EVT_N_EVENT_REPORT, self._on_report),
                 (evt.EVT_RELEASED, self._on_association_end),
                 (evt.EVT_ABORTED, self._on_association_end),
             ],
@@ -163,10 +177,12 @@ class StorageScp:
         """Admit or reject; an association that this function has not admitted can neither store nor verify."""
         association, request, caller = event.assoc, event.assoc.requestor.primitive, _caller(event)
         called = displayable_ae_title(request.called_ae_title)
+        title, address = request.calling_ae_title, association.requestor.address
+        may_store = admits(self.settings.callers, title, address)
         if self.settings.requires_called_ae_title and called != self.settings.ae_title.strip():
             why = f"association rejected: it called for {called}, not for {self.settings.ae_title}"
             self._reject(association, CALLED_AE_NOT_RECOGNISED, caller, why)
-        elif not admits(self.settings.callers, request.calling_ae_title, association.requestor.address):
+        elif not may_store and not admits(self.settings.reporters, title, address):
             why = f"association rejected: {caller} is not among the callers allowed from its address"
             self._reject(association, CALLING_AE_NOT_RECOGNISED, caller, why)
         elif self.n_associations >= self.settings.maximum_associations:
@@ -175,6 +191,8 @@ class StorageScp:
         else:
             with self._admitting:
                 self._admitted[association] = next(self._numbers)
+                if may_store:
+                    self._may_store.add(association)
             self._report_unaccepted(request.presentation_context_definition_list, caller)
 
     def _reject(self, association: Association, answer: tuple[int, int, int], caller: str, why: str) -> None:
@@ -185,7 +203,7 @@ class StorageScp:
             association.kill()
 
     def _report_unaccepted(self, proposed: Sequence[PresentationContext], caller: str) -> None:
-        taken = {str(context.abstract_syntax): context.transfer_syntax for context in self.settings.contexts}
+        taken = {str(context.abstract_syntax): context.transfer_syntax for context in self._contexts}
         names = sorted(
             {
                 sop_class_name(str(context.abstract_syntax))
@@ -200,9 +218,14 @@ class StorageScp:
     def _on_echo(self, event: evt.Event) -> int:
         return SUCCESS if event.assoc in self._admitted else NOT_AUTHORISED
 
+    def _on_report(self, event: evt.Event) -> tuple[int, None]:
+        if self._on_commitment is None or event.assoc not in self._admitted:
+            return NOT_AUTHORISED, None
+        return hear_report(event, self._on_commitment, _caller(event))
+
     def _on_store(self, event: evt.Event) -> int:
         association = self._admitted.get(event.assoc)
-        if association is None:
+        if association is None or event.assoc not in self._may_store:
             return NOT_AUTHORISED
         try:
             self._on_instance(_incoming(event, association))

@@ -99,7 +99,7 @@ def test_without_callers_everybody_is_turned_away(provider: Provider) -> None:
 def test_an_unknown_object_type_is_not_accepted_and_reported_by_name(provider: Provider, tmp_path: Path) -> None:
     provider.start()
     ct = write_image(tmp_path / "ct.dcm", sop_class=CTImageStorage)
-    with pytest.raises(PeerUnreachable, match="none of the object types"):
+    with pytest.raises(PeerRefused, match="takes no CT Image Storage"):
         send(provider.peer, [ct], calling_ae="SCANNER")
     assert provider.refusals == [
         (Refused.PRESENTATION_CONTEXT, "SCANNER", "object types not accepted: CT Image Storage")

@@ -17,7 +17,7 @@ from pynetdicom.presentation import build_context
 from dicom_io.errors import NotDicom, PeerRefused, PeerUnreachable
 from dicom_io.network.part10 import read_envelope
 from dicom_io.network.peers import Peer
-from dicom_io.network.storage_scu import SendResult, meaning_of, send
+from dicom_io.network.storage_scu import MOST_NEW_ASSOCIATIONS, SendResult, meaning_of, send
 from tests.dicom_io.network.conftest import Provider, write_image
 from tests.waiting import eventually, free_port, is_listening
 
@@ -81,23 +81,51 @@ def test_a_failed_status_is_told_and_the_other_objects_are_still_sent(provider: 
     assert [result.is_accepted for result in heard] == [False, True, True]
 
 
-def test_an_empty_status_ends_the_association_and_nothing_more_is_sent_on_it(tmp_path: Path) -> None:
-    def hang_up(event: evt.Event) -> int:
-        event.assoc.abort()
+@pytest.fixture
+def falling_over() -> Iterator[tuple[Peer, set[str], list[str]]]:
+    """Run an archive that hangs up at objects of the given UIDs; return also the UIDs of what it has stored."""
+    fatal: set[str] = set()
+    stored: list[str] = []
+
+    def keep_or_hang_up(event: evt.Event) -> int:
+        if event.request.AffectedSOPInstanceUID in fatal:
+            event.assoc.abort()
+        else:
+            stored.append(event.request.AffectedSOPInstanceUID)
         return 0x0000
 
     archive = AE("ARCHIVE")
     archive.add_supported_context(MRImageStorage, ExplicitVRLittleEndian)
-    server = archive.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, hang_up)])
+    server = archive.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, keep_or_hang_up)])
+    yield Peer("PACS", "ARCHIVE", "127.0.0.1", server.server_address[1]), fatal, stored
+    server.shutdown()
+
+
+def test_an_object_without_an_answer_does_not_hold_back_those_behind_it(
+    falling_over: tuple[Peer, set[str], list[str]], tmp_path: Path
+) -> None:
+    peer, fatal, stored = falling_over
+    images = [write_image(tmp_path / f"{number}.dcm") for number in range(3)]
+    uids = [read_envelope(image).SOPInstanceUID for image in images]
+    fatal.add(uids[0])
     heard: list[SendResult] = []
-    try:
-        peer = Peer("PACS", "ARCHIVE", "127.0.0.1", server.server_address[1])
-        images = [write_image(tmp_path / f"{number}.dcm") for number in range(3)]
-        with pytest.raises(PeerRefused, match=r"stored 0 of 3 objects.*no answer"):
-            send(peer, images, heard.append)
-    finally:
-        server.shutdown()
-    assert [(result.status, result.is_accepted) for result in heard] == [(None, False)]
+    with pytest.raises(PeerRefused, match=r"stored 2 of 3 objects.*no answer"):
+        send(peer, images, heard.append)
+    assert [(result.status, result.is_accepted) for result in heard] == [(None, False), (0, True), (0, True)]
+    assert stored == uids[1:]
+
+
+def test_a_peer_that_answers_nothing_is_left_alone_after_a_few_associations(
+    falling_over: tuple[Peer, set[str], list[str]], tmp_path: Path
+) -> None:
+    peer, fatal, stored = falling_over
+    images = [write_image(tmp_path / f"{number}.dcm") for number in range(6)]
+    fatal.update(read_envelope(image).SOPInstanceUID for image in images)
+    heard: list[SendResult] = []
+    with pytest.raises(PeerRefused, match=r"stored 0 of 6 objects.*no answer"):
+        send(peer, images, heard.append)
+    assert len(heard) == 1 + MOST_NEW_ASSOCIATIONS
+    assert not stored
 
 
 def start_archive(
@@ -148,7 +176,7 @@ def test_a_compressed_object_is_not_sent_where_its_syntax_is_not_taken(image: Pa
     kept: list[pydicom.Dataset] = []
     server, peer = start_archive([ExplicitVRLittleEndian], [MRImageStorage], kept)
     try:
-        with pytest.raises(PeerRefused, match=r"stored 1 of 2 objects.*takes no such object in this transfer syntax"):
+        with pytest.raises(PeerRefused, match=r"stored 1 of 2 objects.*takes no MR Image Storage in this"):
             send(peer, [compressed, image])
     finally:
         server.shutdown()
