@@ -1,6 +1,6 @@
-"""The deliveries: for every object and every peer, what has been tried and what the peer answered."""
+"""The deliveries: for every object and every peer, what has been tried, what the peer answered, and what proves it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -9,18 +9,36 @@ from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint, sele
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db.base import PREFIX, Base, Instant, now
+from db.runs import Run
 
 
 class DeliveryState(StrEnum):
-    """Pending until the peer has answered with success, or until Lodestone gives up."""
+    """Pending until the peer has accepted, accepted until it has committed, and then one of three ends."""
 
     PENDING = "pending"
+    ACCEPTED = "accepted"
     DELIVERED = "delivered"
+    REFUSED = "refused"
     FAILED = "failed"
 
 
+OPEN = (DeliveryState.PENDING, DeliveryState.ACCEPTED)
+
+
+class Evidence(StrEnum):
+    """What proves that a peer holds an object: its answer to the store, its commitment, or a query for the object."""
+
+    ANSWERED = "answered"
+    COMMITTED = "committed"
+    FOUND = "found"
+
+
 class Delivery(Base):
-    """One object on its way to one peer; `status` is the last C-STORE status, e.g. `0x0000`."""
+    """One object on its way to one peer; `status` is the last answer to a store, e.g. `0x0000`.
+
+    `transaction_uid` names the newest request for commitment that covers the object; `resends` counts how often it had
+    to be sent again after the peer had accepted it.
+    """
 
     __tablename__ = f"{PREFIX}deliveries"
     __table_args__ = (UniqueConstraint("run_key", "sop_instance_uid", "peer"),)
@@ -28,14 +46,19 @@ class Delivery(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     run_key: Mapped[str] = mapped_column(ForeignKey(f"{PREFIX}runs.key"), index=True)
     sop_instance_uid: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(32), default="", server_default="")
     peer: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16))
+    evidence: Mapped[str | None] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(Integer, default=0)
+    resends: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     status: Mapped[str | None] = mapped_column(String(16))
     sentence: Mapped[str] = mapped_column(Text, default="")
+    transaction_uid: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(Instant, default=now)
     last_attempt_at: Mapped[datetime | None] = mapped_column(Instant)
     next_attempt_at: Mapped[datetime | None] = mapped_column(Instant)
+    accepted_at: Mapped[datetime | None] = mapped_column(Instant)
     delivered_at: Mapped[datetime | None] = mapped_column(Instant)
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,24 +66,67 @@ class Delivery(Base):
         columns = {column.name: getattr(self, column.name) for column in self.__table__.columns if column.name != "id"}
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in columns.items()}
 
+    def accept(self) -> None:
+        """Note that the peer has accepted the object; that alone proves nothing where it offers commitment."""
+        self.state, self.accepted_at = DeliveryState.ACCEPTED, now()
+        self.transaction_uid = self.next_attempt_at = None
 
-def plan(session: Session, run_key: str, sop_instance_uids: Iterable[str], peers: Iterable[str]) -> None:
-    """Add a pending delivery for every object and peer that has none yet."""
+    def deliver(self, evidence: Evidence) -> None:
+        """Note what proves that the peer holds the object."""
+        self.state, self.evidence = DeliveryState.DELIVERED, evidence
+        self.delivered_at, self.next_attempt_at = self.delivered_at or now(), None
+
+    def end(self, state: DeliveryState, sentence: str) -> None:
+        """Note that the object will not be sent again, and why."""
+        self.state, self.sentence = state, sentence
+        self.next_attempt_at = self.evidence = None
+
+    def send_again(self, sentence: str) -> None:
+        """Note that the peer does not hold what it had accepted."""
+        self.state, self.sentence = DeliveryState.PENDING, sentence
+        self.resends += 1
+        self.transaction_uid = self.accepted_at = self.delivered_at = self.evidence = None
+
+
+def plan(
+    session: Session,
+    run_key: str,
+    outputs: Iterable[tuple[str, str]],
+    peers: Mapping[str, Collection[str] | None],
+) -> None:
+    """Add a pending delivery for every object that a peer is to have and that has none yet.
+
+    Parameters
+    ----------
+    session
+        The caller's transaction.
+    run_key
+        The run that made the objects.
+    outputs
+        SOPInstanceUID and kind of each object.
+    peers
+        By name, the kinds that a peer is to have; None for all.
+    """
     known = {(row.sop_instance_uid, row.peer) for row in of_run(session, run_key)}
-    for peer in peers:
-        for uid in sop_instance_uids:
-            if (uid, peer) not in known:
-                session.add(
-                    Delivery(
-                        run_key=run_key,
-                        sop_instance_uid=uid,
-                        peer=peer,
-                        state=DeliveryState.PENDING,
-                        attempts=0,
-                        sentence="",
-                        created_at=now(),
-                    )
-                )
+    made = list(outputs)
+    for peer, kinds in peers.items():
+        for uid, kind in made:
+            if (uid, peer) not in known and (kinds is None or kind in kinds):
+                session.add(_planned(run_key, uid, kind, peer))
+
+
+def _planned(run_key: str, uid: str, kind: str, peer: str) -> Delivery:
+    return Delivery(
+        run_key=run_key,
+        sop_instance_uid=uid,
+        kind=kind,
+        peer=peer,
+        state=DeliveryState.PENDING,
+        attempts=0,
+        resends=0,
+        sentence="",
+        created_at=now(),
+    )
 
 
 def of_run(session: Session, run_key: str, peer: str | None = None) -> list[Delivery]:
@@ -71,15 +137,41 @@ def of_run(session: Session, run_key: str, peer: str | None = None) -> list[Deli
     return list(session.scalars(query.order_by(Delivery.peer, Delivery.id)).all())
 
 
+def of_series(session: Session, revisions: Mapping[str, int]) -> dict[str, list[Delivery]]:
+    """Return the deliveries of many series by their keys, each in the revision that is given for it."""
+    query = select(Run.series_key, Run.revision, Delivery).join(Delivery, Delivery.run_key == Run.key)
+    query = query.where(Run.series_key.in_(revisions)).order_by(Delivery.peer, Delivery.id)
+    found: dict[str, list[Delivery]] = {}
+    for key, revision, row in session.execute(query):
+        if revisions[key] == revision:
+            found.setdefault(key, []).append(row)
+    return found
+
+
 def summary(rows: Iterable[Delivery]) -> dict[str, dict[str, Any]]:
-    """Return per peer: how many objects are in each state, the last status and sentence, and the most attempts."""
-    peers: dict[str, dict[str, Any]] = {}
+    """Return per peer how many objects are in each state and proved in which way, what was refused, and what was said.
+
+    `refused_kinds` names the kinds of objects that a peer does not take; `status` and `sentence` are those of an object
+    that is not delivered, where there is one.
+    """
+    peers: dict[str, list[Delivery]] = {}
     for row in rows:
-        entry = peers.setdefault(row.peer, {state.value: 0 for state in DeliveryState} | {"attempts": 0})
-        entry[row.state] += 1
-        entry["attempts"] = max(entry["attempts"], row.attempts)
-        if row.status:
-            entry["status"] = row.status
-        if row.sentence:
-            entry["sentence"] = row.sentence
-    return peers
+        peers.setdefault(row.peer, []).append(row)
+    return {peer: _summary_of_one(sent) for peer, sent in peers.items()}
+
+
+def _summary_of_one(rows: Sequence[Delivery]) -> dict[str, Any]:
+    entry: dict[str, Any] = {state.value: sum(row.state == state for row in rows) for state in DeliveryState}
+    entry |= {evidence.value: sum(row.evidence == evidence for row in rows) for evidence in Evidence}
+    entry["attempts"] = max(row.attempts for row in rows)
+    entry["resends"] = sum(row.resends for row in rows)
+    refused = [row for row in rows if row.state == DeliveryState.REFUSED]
+    if refused:
+        entry["refused_kinds"] = sorted({row.kind for row in refused})
+    # What went well says nothing where something else did not.
+    told = sorted(rows, key=lambda row: row.state != DeliveryState.DELIVERED)
+    for name in ("status", "sentence"):
+        said = [getattr(row, name) for row in told if getattr(row, name)]
+        if said:
+            entry[name] = said[-1]
+    return entry

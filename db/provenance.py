@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from db import audit, deliveries, outputs, series
+from db import audit, commitments, deliveries, outputs, series
 from db.errors import NotInRecord
 from db.outputs import Output
 from db.runs import Run
@@ -55,6 +55,7 @@ def of_run(session: Session, run: Run) -> dict[str, Any]:
         "regions": run.regions,
         "outputs": [made.as_dict() for made in outputs.of_run(session, run.key)],
         "deliveries": [row.as_dict() for row in sent],
+        "commitments": [row.as_dict() for row in commitments.of_run(session, run.key)],
         "peers": deliveries.summary(sent),
         "seal": seal(run),
     }

@@ -3,11 +3,13 @@
 from db.artefacts import Artefact
 from db.audit import AuditEvent, AuditHead
 from db.base import Base
+from db.commitments import Commitment
 from db.deliveries import Delivery
+from db.dispatches import Dispatch
 from db.instances import Instance
 from db.outputs import Output
 from db.runs import Run
 from db.series import Series
 
-TABLES = (Series, Instance, Artefact, Run, Output, Delivery, AuditEvent, AuditHead)
+TABLES = (Series, Instance, Artefact, Run, Output, Delivery, Commitment, Dispatch, AuditEvent, AuditHead)
 METADATA = Base.metadata

@@ -8,6 +8,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -15,9 +16,13 @@ from pydantic_settings.exceptions import SettingsError
 from pydicom.datadict import keyword_dict, tag_for_keyword
 
 from node.errors import InvalidSettings
+from node.object_kinds import ObjectKind
 from node.settings_errors import nearest, sentences
 
 SQLITE_PREFIX = "sqlite:///"
+DICOM_KEYS = ("ae_title", "host", "port")
+WEB_KEYS = ("url", "user", "password_file", "token_file", "ca_file")
+NEEDED_KEYS = (*DICOM_KEYS, "url")
 
 
 def _ae_title(title: str) -> str:
@@ -43,10 +48,29 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
+def _kind(kind: str) -> str:
+    if kind not in set(ObjectKind):
+        raise ValueError(f"{kind!r} is no kind of object{nearest(kind, [one.value for one in ObjectKind])}")
+    return kind
+
+
+def _url(url: str) -> str:
+    if not url:
+        return url
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("a URL holds no user or password here; give user and password_file")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no URL of a DICOMweb server, for example https://pacs.example/dicom-web")
+    return url.rstrip("/")
+
+
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Keyword = Annotated[str, AfterValidator(_keyword)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Kind = Annotated[str, AfterValidator(_kind)]
+Url = Annotated[str, AfterValidator(_url)]
+PeerTitle = Annotated[str, AfterValidator(lambda title: _ae_title(title) if title else title)]
 Scalar = bool | int | float | str
 
 
@@ -82,12 +106,51 @@ class Caller(Section):
 
 
 class Peer(Section):
-    """One destination, called by `name` in the rules."""
+    """One destination, called by `name` in the rules: a DICOM application entity, or a DICOMweb server at `url`.
+
+    `objects` are the kinds that the peer must have; it gets all that are made where it names none. `commitment` says
+    whether its word for storing is asked for: where it offers that, always, or never. An answer is waited for during
+    `commit_within_min` [min], that of [delivery] where none is given. Files are relative to node.toml's folder.
+    """
 
     name: str = Field(min_length=1)
-    ae_title: AeTitle
-    host: str = Field(min_length=1)
-    port: Port
+    protocol: Literal["dicom", "dicomweb"] = "dicom"
+    ae_title: PeerTitle = ""
+    host: str = ""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    url: Url = ""
+    user: str = ""
+    password_file: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+    objects: tuple[Kind, ...] = ()
+    commitment: Literal["auto", "required", "off"] = "auto"
+    commit_within_min: float | None = Field(default=None, gt=0)
+
+    @property
+    def is_web(self) -> bool:
+        """Say whether the peer is spoken to over DICOMweb."""
+        return self.protocol == "dicomweb"
+
+    @model_validator(mode="after")
+    def _is_reachable(self) -> Self:
+        wanted, foreign = (WEB_KEYS, DICOM_KEYS) if self.is_web else (DICOM_KEYS, WEB_KEYS)
+        missing = [key for key in wanted if key in NEEDED_KEYS and not getattr(self, key)]
+        if missing:
+            raise ValueError(f"peer {self.name!r} of protocol {self.protocol!r} needs {' and '.join(missing)}")
+        strange = [key for key in foreign if getattr(self, key)]
+        if strange:
+            raise ValueError(f"peer {self.name!r} of protocol {self.protocol!r} has no {strange[0]}; remove it")
+        if self.is_web and self.commitment == "required":
+            raise ValueError(
+                f"peer {self.name!r}: DICOMweb has no storage commitment (a query takes its place); "
+                "set commitment to 'auto'"
+            )
+        if self.password_file and not self.user:
+            raise ValueError(f"peer {self.name!r} has a password_file but no user")
+        if self.token_file and self.user:
+            raise ValueError(f"peer {self.name!r} has both user and token_file; keep one")
+        return self
 
 
 class Condition(Section):
@@ -130,12 +193,18 @@ class CompletenessSection(Section):
 
 
 class DeliverySection(Section):
-    """The ladder of retries: first pause and longest pause [s], their ratio, and the end [h]."""
+    """The ladder of retries: first pause and longest pause [s], their ratio, and the end [h].
+
+    A peer's commitment is waited for during `commit_within_min` [min]; then the peer is queried. What a peer accepted
+    and does not hold is sent again at most `most_resends` times.
+    """
 
     first_retry_s: float = Field(default=5.0, gt=0)
     backoff: float = Field(default=2.0, ge=1)
     longest_retry_s: float = Field(default=900.0, gt=0)
     give_up_after_h: float = Field(default=72.0, gt=0)
+    commit_within_min: float = Field(default=30.0, gt=0)
+    most_resends: int = Field(default=3, ge=0, le=100)
 
 
 class MappingSection(Section):
@@ -241,6 +310,16 @@ class Settings(BaseSettings):
     def label_map(self) -> Path | None:
         """Return the absolute path of the label map whose regions are measured, or None."""
         return (self._file.parent / self.regions.label_map).resolve() if self.regions.label_map else None
+
+    def kinds_for(self, peer_name: str) -> frozenset[str] | None:
+        """Return the kinds of objects that a peer is to have; None for all, also where no peer has that name any more.
+
+        An unknown peer must not end a series here: its delivery says what is wrong.
+        """
+        for peer in self.peers:
+            if peer.name == peer_name and peer.objects:
+                return frozenset(peer.objects)
+        return None
 
     def peer(self, name: str) -> Peer:
         """Return the peer called `name`.

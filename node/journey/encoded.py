@@ -55,7 +55,8 @@ def step(series_key: str, services: Services) -> None:
         run.regions = [_as_dict(region) for region in measured]
         _remember(session, run, made, paths, services.outbox)
         uids = [one.SOPInstanceUID for one in made]
-        deliveries.plan(session, run.key, uids, current.destinations)
+        wanted = {peer: services.settings.kinds_for(peer) for peer in current.destinations}
+        deliveries.plan(session, run.key, [(one.SOPInstanceUID, one.kind) for one in made], wanted)
         details = {"n_objects": len(made), "validation": "passed", "regions": note}
         runs.record_step(run, State.ENCODED, started_at, details)
         series.change_state(session, current, State.ENCODED, {**details, "SOPInstanceUIDs": uids})

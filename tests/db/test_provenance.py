@@ -6,7 +6,6 @@ import pytest
 
 from db import audit, deliveries, outputs, provenance, runs, series
 from db.base import now
-from db.deliveries import DeliveryState
 from db.errors import NotInRecord
 from db.outputs import Output
 from db.runs import Run
@@ -42,7 +41,7 @@ def add_run(database: Database, key: str, revision: int = 1, recipe_digest: str 
                     created_at=now(),
                 )
             )
-        deliveries.plan(session, run.key, [f"2.25.{number}" for number in range(4)], ["PACS"])
+        deliveries.plan(session, run.key, [(f"2.25.{number}", "report") for number in range(4)], {"PACS": None})
     return run
 
 
@@ -64,7 +63,8 @@ def test_an_object_leads_back_to_its_inputs_recipe_and_on_to_its_peers(database:
     assert known["software"] == {"lodestone": "0.1.0"}
     assert known["steps"]["assembled"]["started_at"] == "2026-01-01T00:00:00+00:00"
     assert [made["kind"] for made in known["outputs"]] == ["susceptibility"] * 2 + ["segmentation", "report"]
-    assert known["peers"] == {"PACS": {"pending": 4, "delivered": 0, "failed": 0, "attempts": 0}}
+    assert known["peers"]["PACS"]["pending"] == 4
+    assert known["commitments"] == []
     assert known["seal"] is None
 
 
@@ -104,21 +104,3 @@ def test_a_second_run_on_the_same_inputs_keeps_the_time_that_is_written_into_the
     assert other.performed_at > first.performed_at
     with database.read() as session:
         assert outputs.newest(session, "2.25.0").run_key == other.key
-
-
-def test_deliveries_are_planned_once_and_summed_up_per_peer(database: Database, key: str) -> None:
-    run = add_run(database, key)
-    with database.begin() as session:
-        deliveries.plan(session, run.key, ["2.25.0"], ["PACS", "ARCHIVE"])
-        row = deliveries.of_run(session, run.key, "ARCHIVE")[0]
-        row.state, row.attempts, row.status = DeliveryState.DELIVERED, 2, "0x0000"
-    with database.read() as session:
-        rows = deliveries.of_run(session, run.key)
-        assert len(rows) == 5
-        assert deliveries.summary(rows)["ARCHIVE"] == {
-            "pending": 0,
-            "delivered": 1,
-            "failed": 0,
-            "attempts": 2,
-            "status": "0x0000",
-        }

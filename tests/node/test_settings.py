@@ -112,3 +112,47 @@ def test_a_misspelt_variable_is_refused_too(tmp_path: Path, monkeypatch: pytest.
 def test_an_unknown_peer_is_refused_by_name() -> None:
     with pytest.raises(InvalidSettings, match=r"no .*peers.* is called 'PACS'"):
         parse_settings({}).peer("PACS")
+
+
+WEB = '[[peers]]\nname = "WEB"\nprotocol = "dicomweb"\nurl = "https://pacs.example/dicom-web/"\n'
+
+
+def test_a_peer_gets_all_kinds_of_objects_unless_it_names_some(tmp_path: Path) -> None:
+    settings = load(tmp_path, PEER + WEB + 'objects = ["susceptibility", "report"]\n')
+
+    assert settings.kinds_for("PACS") is None
+    assert settings.kinds_for("WEB") == {"susceptibility", "report"}
+    assert settings.kinds_for("GONE") is None
+    assert (settings.peer("PACS").is_web, settings.peer("WEB").is_web) == (False, True)
+    assert settings.peer("WEB").url == "https://pacs.example/dicom-web"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (PEER + 'objects = ["reports"]', "did you mean 'report'?"),
+        (PEER.replace("host", "# host"), "needs host"),
+        (PEER.replace("port", "# port"), "needs port"),
+        (PEER.replace("127.0.0.1", ""), "needs host"),
+        (PEER + 'url = "https://pacs.example"', "has no url"),
+        (PEER + 'commitment = "always"', "'auto', 'required' or 'off'"),
+        (PEER + "commit_within_min = 0", "commit_within_min"),
+        (WEB.replace("url", "# url"), "needs url"),
+        (WEB + 'host = "pacs.example"', "has no host"),
+        (WEB + 'commitment = "required"', "no storage commitment"),
+        (WEB + 'password_file = "secret"', "no user"),
+        (WEB + 'user = "a"\ntoken_file = "b"', "keep one"),
+        (WEB.replace("https", "gopher"), "no URL of a DICOMweb server"),
+        (WEB.replace("pacs.example", "me:word@pacs.example"), "no user or password"),
+        ("[delivery]\nmost_resends = -1", "most_resends"),
+    ],
+)
+def test_a_peer_that_cannot_be_spoken_to_as_described_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    assert told in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("scheme", ["https", "gopher"])
+def test_a_refused_url_does_not_repeat_the_password_in_it(tmp_path: Path, scheme: str) -> None:
+    with_password = WEB.replace("https", scheme).replace("pacs.example", "me:hidden@pacs.example")
+
+    assert "hidden" not in refusal(tmp_path, with_password)
