@@ -23,11 +23,15 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class SourceFrame:
-    """One frame that was used: its object, and its frame number (1-based) when the object has several."""
+    """One frame that was used: its object, its frame number (1-based) when the object has several, and its series.
+
+    Scanners exist that send magnitude and phase as two series. An empty `SeriesInstanceUID` means the template's.
+    """
 
     SOPClassUID: str
     SOPInstanceUID: str
     frame_number: int | None = None
+    SeriesInstanceUID: str = ""
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _template(path: Path) -> Dataset:
 
 def _frames_of_slice(assembly: Assembly, index: int) -> tuple[SourceFrame, ...]:
     return tuple(
-        SourceFrame(frame.sop_class_uid, frame.sop_instance_uid, frame.frame_number)
+        SourceFrame(frame.sop_class_uid, frame.sop_instance_uid, frame.frame_number, frame.series_instance_uid)
         for echo in range(len(assembly.slots.echo_times_ms))
         for frame in (assembly.chosen[part, echo, index] for part in assembly.parts)
     )

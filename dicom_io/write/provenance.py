@@ -82,12 +82,28 @@ def plain_text(text: str, limit: int) -> str:
     return ascii_text if len(ascii_text) <= limit else ascii_text[: limit - 3] + "..."
 
 
-def derivation_description(source: SourceSeries, run: RunDescription, clipped_voxels: int = 0) -> str:
-    """Say in at most 1024 characters how the map was made, the facts first and the method sentence last."""
+def derivation_description(
+    source: SourceSeries, run: RunDescription, clipped_voxels: int = 0, values: str = "", clipped_to: str = ""
+) -> str:
+    """Say in at most 1024 characters how the map was made, the facts first and the method sentence last.
+
+    Parameters
+    ----------
+    source
+        What the map was made of.
+    run
+        What made it.
+    clipped_voxels
+        How many did not fit.
+    values
+        What the stored values are, in a sentence; those of a susceptibility map where absent.
+    clipped_to
+        The range that fits, in words; that of a susceptibility map where absent.
+    """
     echoes = ", ".join(f"{1000 * echo_time:g}" for echo_time in source.echo_times_s)
     facts = [
         f"Quantitative susceptibility mapping by Lodestone {run.software_version} (revision {run.code_revision}).",
-        "Values in ppb, paramagnetic positive.",
+        values or "Values in ppb, paramagnetic positive.",
         f"Reference: {run.reference}.",
         f"Echo times {echoes} ms at {source.magnetic_field_strength_t:g} T.",
         f"Phase: {source.phase_scaling.rstrip('.')}.",
@@ -97,7 +113,7 @@ def derivation_description(source: SourceSeries, run: RunDescription, clipped_vo
     if run.research_use_only:
         facts.append(RESEARCH_SENTENCE)
     if clipped_voxels:
-        facts.append(f"{clipped_voxels} voxels were clipped to +/-32767 ppb.")
+        facts.append(f"{clipped_voxels} voxels were clipped to {clipped_to or '+/-32767 ppb'}.")
     return plain_text(" ".join([*facts, run.method_sentence]), _SHORT_TEXT)
 
 
