@@ -49,7 +49,5 @@ def newest(session: Session, sop_instance_uid: str) -> Output | None:
 
 
 def of_run(session: Session, run_key: str) -> list[Output]:
-    """Return a run's objects: images, then segmentation, then report, each in the order of their paths."""
-    order = {"susceptibility": 0, "segmentation": 1, "report": 2}
-    found = session.scalars(select(Output).where(Output.run_key == run_key)).all()
-    return sorted(found, key=lambda output: (order.get(output.kind, 9), output.path))
+    """Return a run's objects in the order in which they were made: images first, documents last."""
+    return list(session.scalars(select(Output).where(Output.run_key == run_key).order_by(Output.id)).all())

@@ -11,6 +11,7 @@ from dicom_io.series import EchoSeries
 from pipeline.acquisition import Acquisition
 from pipeline.grid import Grid
 from pipeline.maps import Maps
+from pipeline.units import ppm_to_hz
 
 PPB_PER_PPM = 1000.0
 
@@ -84,6 +85,16 @@ def maps_artefact(maps: Maps) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def to_ppb(susceptibility_ppm: np.ndarray) -> np.ndarray:
     """Return a susceptibility map [ppm] in the unit in which DICOM stores it [ppb]."""
     return np.asarray(susceptibility_ppm, dtype=np.float64) * PPB_PER_PPM
+
+
+def to_hertz(field_ppm: np.ndarray, b0_tesla: float) -> np.ndarray:
+    """Return a field [ppm] as the frequency that it adds to the protons' [Hz]."""
+    return np.asarray(field_ppm, dtype=np.float64) * ppm_to_hz(1.0, b0_tesla)
+
+
+def root_mean_square(magnitude: np.ndarray) -> np.ndarray:
+    """Return one image of all echoes `(z, y, x)` from `(echo, z, y, x)`."""
+    return np.sqrt(np.mean(np.square(magnitude, dtype=np.float32), axis=0))
 
 
 def choose_device(wanted: str) -> str:

@@ -36,7 +36,7 @@ from node.contact_sheet import contact_sheet
 from node.errors import ChildDied, InvalidSettings
 from node.journey.mapped import MAPS
 from node.nifti import write_volume
-from node.objects import CLASSICAL_TWIN, SUSCEPTIBILITY
+from node.object_kinds import ObjectKind
 from node.settings import Settings
 from node.site import write_site
 from node.supervisor import Address, running_address
@@ -287,7 +287,7 @@ def fetch(archive: EmbeddedArchive, outputs: list[dict[str, Any]], results: Path
     for output in outputs:
         if output["SOPInstanceUID"] not in held:
             raise ChildDied(f"The archive does not hold {output['SOPInstanceUID']}, which was to be delivered.")
-        is_slice = output["kind"] in (SUSCEPTIBILITY, CLASSICAL_TWIN)
+        is_slice = output["kind"] in (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL)
         folder = results / output["kind"] if is_slice else results
         folder.mkdir(exist_ok=True)
         path = folder / (Path(output["path"]).name if is_slice else f"{output['kind']}.dcm")

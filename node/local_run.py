@@ -15,18 +15,11 @@ import torch
 from db.audit import digest
 from dicom_io.series import SourceSeries
 from node.contact_sheet import contact_sheet
-from node.convert import PPB_PER_PPM, maps_artefact
+from node.convert import PPB_PER_PPM, maps_artefact, root_mean_square
 from node.nifti import sha256_of, write_volume
-from node.objects import (
-    CLASSICAL_TWIN,
-    SUSCEPTIBILITY,
-    Regions,
-    describe_run,
-    describe_twin,
-    is_fallback,
-    make_objects,
-    measure_regions,
-)
+from node.object_kinds import IN_PPB
+from node.objects import Outcome, Regions, Wanted, make_objects, measure_regions
+from node.run_sentences import describe_run, describe_twin, is_fallback
 from node.software import software
 from pipeline.acquisition import Acquisition
 from pipeline.maps import CLASSICAL, CLASSICAL_SUSCEPTIBILITY, LEARNED, Quality
@@ -39,7 +32,6 @@ SUMMARY = "summary.json"
 DICOM_FOLDER = "dicom"
 ENCODING, WRITING = "encoding", "writing"
 WHOSE_MAP = {LEARNED: "the network's map", CLASSICAL: "the classical map in the network's place"}
-IMAGES = (SUSCEPTIBILITY, CLASSICAL_TWIN)
 UNITS = {
     "susceptibility": "ppm",
     "classical_susceptibility": "ppm",
@@ -234,7 +226,9 @@ def _write_objects(
         research_use_only=True,
     )
     twin = describe_twin(recipe, described)
-    made = make_objects(arrays, quality.as_dict(), measured, given.regions, given.source, described, twin=twin)
+    magnitude = root_mean_square(given.acquisition.magnitude.cpu().numpy())
+    outcome = Outcome(arrays, quality.as_dict(), measured, given.regions, magnitude)
+    made = make_objects(outcome, given.source, described, Wanted(companions=recipe.companions), twin)
     folder = out / DICOM_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -244,7 +238,7 @@ def _write_objects(
             {
                 "path": f"{DICOM_FOLDER}/{one.name}",
                 "kind": f"DICOM {one.kind}",
-                "unit": "ppb" if one.kind in IMAGES else "",
+                "unit": "ppb" if one.kind in IN_PPB else "",
                 "sha256": one.sha256,
                 "SOPInstanceUID": one.SOPInstanceUID,
                 "SeriesInstanceUID": one.SeriesInstanceUID,
@@ -269,7 +263,7 @@ def _draw(
     given: LocalInput, arrays: Mapping[str, np.ndarray], recipe: Recipe, quality: Quality, out: Path
 ) -> dict[str, Any]:
     path = out / "contact_sheet.png"
-    magnitude = given.acquisition.magnitude.square().mean(dim=0).sqrt().cpu().numpy()
+    magnitude = root_mean_square(given.acquisition.magnitude.cpu().numpy())
     known = quality.as_dict()
     whose = f" · {WHOSE_MAP[quality.susceptibility_source]}" if quality.weights else ""
     # A classical map in the network's place would be compared with itself.

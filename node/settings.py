@@ -16,7 +16,7 @@ from pydantic_settings.exceptions import SettingsError
 from pydicom.datadict import keyword_dict, tag_for_keyword
 
 from node.errors import InvalidSettings
-from node.object_kinds import ObjectKind
+from node.object_kinds import USUAL_KINDS, ObjectKind
 from node.settings_errors import nearest, sentences
 
 SQLITE_PREFIX = "sqlite:///"
@@ -171,10 +171,14 @@ class Condition(Section):
 
 
 class Rule(Section):
-    """Which series (all conditions in `when` hold) is mapped by which recipe and sent to which peers."""
+    """Which series (all conditions in `when` hold) is mapped by which recipe and sent to which peers.
+
+    `encoding = "as_source"` writes the map as one Enhanced MR object where the source was enhanced.
+    """
 
     name: str = Field(min_length=1)
     recipe: str = "default"
+    encoding: Literal["classic", "as_source"] = "classic"
     destinations: tuple[str, ...] = ()
     when: dict[Keyword, Condition] = Field(default_factory=dict)
 
@@ -226,15 +230,10 @@ class RegionsSection(Section):
 class OutputSection(Section):
     """Which objects are made, and whether they are marked as for research only.
 
-    `classical` is the classical map beside a network's, for recipes that have one.
+    A destination may be given fewer of them: `objects` of its `[[peers]]`.
     """
 
-    objects: tuple[Literal["susceptibility", "classical", "segmentation", "report"], ...] = (
-        "susceptibility",
-        "classical",
-        "segmentation",
-        "report",
-    )
+    objects: tuple[Kind, ...] = USUAL_KINDS
     research_use_only: bool = True
 
 

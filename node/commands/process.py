@@ -23,7 +23,7 @@ from node.local_input import (
     summary_of_grid,
 )
 from node.local_run import LocalInput, local_steps, map_locally, remove_former_results, use_threads, write_summary
-from node.objects import CLASSICAL_TWIN, SUSCEPTIBILITY
+from node.object_kinds import ObjectKind
 from node.recipe_files import read_recipe
 from pipeline.recipe import Recipe
 
@@ -160,7 +160,7 @@ def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> 
 
 def _print_files(files: list[dict[str, Any]], folder: Path) -> None:
     table = Table.grid(padding=(0, 2))
-    kinds = [f"DICOM {kind}" for kind in (SUSCEPTIBILITY, CLASSICAL_TWIN)]
+    kinds = [f"DICOM {kind}" for kind in (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL)]
     for kind in kinds:
         if images := [file for file in files if file["kind"] == kind]:
             first, last = images[0]["path"], images[-1]["path"]

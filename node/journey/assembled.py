@@ -19,6 +19,7 @@ from node.services import Services
 from node.software import software
 
 ACQUISITION = "acquisition"
+AS_SOURCE = "encoded_as_source"
 
 
 def step(series_key: str, services: Services) -> None:
@@ -48,6 +49,7 @@ def step(series_key: str, services: Services) -> None:
     arrays, metadata = acquisition_artefact(echoes)
     digest = services.workspace.put(arrays, metadata)
     facts = {**metadata, "vendor": echoes.source.vendor, "phase_scaling": echoes.source.phase_scaling}
+    facts[AS_SOURCE] = rule.encoding == "as_source"
     facts |= {"notes": list(echoes.source.notes), "ignored": list(echoes.source.ignored)}
     with services.database.begin() as session:
         current = series.get(session, series_key)

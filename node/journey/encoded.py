@@ -14,10 +14,12 @@ from db.runs import Run
 from db.series import State
 from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
-from node.journey.assembled import inputs_of
+from node.convert import root_mean_square
+from node.journey.assembled import ACQUISITION, AS_SOURCE, inputs_of
 from node.journey.mapped import MAPS
-from node.objects import MadeObject, Regions, describe_run, describe_twin, make_objects, measure_regions
+from node.objects import MadeObject, Outcome, Regions, Wanted, make_objects, measure_regions
 from node.region_labels import labels_on_grid
+from node.run_sentences import describe_run, describe_twin
 from node.services import Services
 from node.workspace import Artefact
 from pipeline.recipe import parse_recipe
@@ -44,9 +46,11 @@ def step(series_key: str, services: Services) -> None:
         revision = current.revision
         run = runs.get(session, series_key, revision)
         maps = artefacts.digest_of(session, series_key, revision, MAPS)
+        acquisition = artefacts.digest_of(session, series_key, revision, ACQUISITION)
         rows = inputs_of(session, current)
     source = read_source([services.inbox.verify(row.inbox_name, row.sha256) for row in rows])
-    made, measured, note = _make(services, services.workspace.get(maps), source, run)
+    magnitude = root_mean_square(services.workspace.get(acquisition).arrays["magnitude"])
+    made, measured, note = _make(services, services.workspace.get(maps), magnitude, source, run)
     paths = write_objects(services.outbox / run.key, made)
     with services.database.begin() as session:
         current = series.get(session, series_key)
@@ -79,7 +83,7 @@ def write_objects(folder: Path, made: Sequence[MadeObject]) -> list[Path]:
 
 
 def _make(
-    services: Services, maps: Artefact, source: SourceSeries, run: Run
+    services: Services, maps: Artefact, magnitude: np.ndarray, source: SourceSeries, run: Run
 ) -> tuple[list[MadeObject], list[RegionMeasurement], str]:
     settings = services.settings
     regions, note = Regions(), "no label map is configured"
@@ -98,9 +102,9 @@ def _make(
         performed_at=run.performed_at,
         research_use_only=settings.output.research_use_only,
     )
-    twin = describe_twin(recipe, description)
-    kinds = settings.output.objects
-    made = make_objects(maps.arrays, run.quality, measured, regions, source, description, kinds, twin)
+    outcome = Outcome(maps.arrays, run.quality, measured, regions, magnitude)
+    wanted = Wanted(settings.output.objects, recipe.companions, bool(run.acquisition.get(AS_SOURCE)))
+    made = make_objects(outcome, source, description, wanted, describe_twin(recipe, description))
     return made, measured, note
 
 

@@ -12,16 +12,9 @@ import pytest
 from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
 from node.journey.encoded import write_objects
-from node.objects import (
-    ALL_KINDS,
-    MadeObject,
-    Regions,
-    describe_run,
-    describe_twin,
-    make_objects,
-    measure_regions,
-    method_sentence,
-)
+from node.object_kinds import ObjectKind
+from node.objects import MadeObject, Outcome, Regions, Wanted, make_objects, measure_regions
+from node.run_sentences import describe_run, describe_twin, method_sentence
 from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, CONE_PART, SUSCEPTIBILITY_SPREAD, Quality
 from pipeline.method import LEARNED_MAP_USED, Finding
 from pipeline.recipe import builtin_recipe
@@ -33,6 +26,7 @@ PASSED = Finding("noise", "The map explains the field as far as its noise allows
 IS_USED = Finding("source", "The susceptibility is the network's.", {LEARNED_MAP_USED: 1.0}, is_warning=False)
 FAILED = Finding("envelope", "Voxels of 4.0 mm are larger than any in the training.")
 FELL_BACK = Finding("source", "The susceptibility is the classical map.", {LEARNED_MAP_USED: 0.0})
+KINDS = (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL, ObjectKind.SEGMENTATION, ObjectKind.REPORT)
 SOFTWARE = {"lodestone": "0.1.0", "code_revision": "source-0123456789ab"}
 
 
@@ -69,7 +63,7 @@ def learned_maps() -> dict[str, np.ndarray]:
 
 
 def make_learned(
-    source: SourceSeries, findings: tuple[Finding, ...], kinds: tuple[str, ...] = ALL_KINDS
+    source: SourceSeries, findings: tuple[Finding, ...], kinds: tuple[str, ...] = KINDS
 ) -> list[MadeObject]:
     warnings = tuple(finding.sentence for finding in findings if finding.is_warning)
     figures = {name: value for finding in findings for name, value in finding.figures.items()}
@@ -78,12 +72,11 @@ def make_learned(
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     run = describe_run(recipe, quality, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True)
     measured = measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm, quality)
-    return make_objects(
-        learned_maps(), quality, measured, regions(), source, run, kinds, twin=describe_twin(recipe, run)
-    )
+    outcome = Outcome(learned_maps(), quality, measured, regions())
+    return make_objects(outcome, source, run, Wanted(kinds), describe_twin(recipe, run))
 
 
-def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = ALL_KINDS) -> list[MadeObject]:
+def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = KINDS) -> list[MadeObject]:
     description = describe_run(
         builtin_recipe("default"),
         QUALITY,
@@ -95,7 +88,7 @@ def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = ALL_KIN
         research_use_only=True,
     )
     measured = measure_regions(maps(), chosen, source.geometry.voxel_size_mm, QUALITY)
-    return make_objects(maps(), QUALITY, measured, chosen, source, description, kinds)
+    return make_objects(Outcome(maps(), QUALITY, measured, chosen), source, description, Wanted(kinds))
 
 
 def test_one_image_per_slice_one_segmentation_and_one_report_are_made(source: SourceSeries) -> None:
