@@ -27,7 +27,8 @@ DicomError
 │   └── MalformedReport             a storage commitment report that says nothing; carries the status for the peer
 └── Transient                       try again later
     ├── PeerUnreachable             no association
-    │   └── NoContextAccepted       an association, but for nothing that was proposed
+    │   ├── NoContextAccepted       an association, but for nothing that was proposed
+    │   └── ConnectionCut           a web service broke off or fell silent before it had answered
     └── PeerRefused                 an empty or failed status
 """
 
@@ -146,6 +147,14 @@ class PeerUnreachable(Transient):
 
 class NoContextAccepted(PeerUnreachable):
     """The peer takes an association, but none of the kinds of object or service that were proposed."""
+
+
+class ConnectionCut(PeerUnreachable):
+    """A web service broke off, or was silent for too long where `is_silence`, before its answer was complete."""
+
+    def __init__(self, sentence: str, *, is_silence: bool = False) -> None:
+        super().__init__(sentence)
+        self.is_silence = is_silence
 
 
 class PeerRefused(Transient):
