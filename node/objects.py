@@ -11,17 +11,18 @@ import torch
 from pydicom import Dataset
 
 from dicom_io.series import SourceSeries
+from dicom_io.write.companions import Companion, companion_series
 from dicom_io.write.mr_image import MapRole, susceptibility_series
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.provenance import RunDescription
 from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.segmentation import segmentation, segments
 from dicom_io.write.validation import validate
-from node.convert import PPB_PER_PPM, to_ppb
+from node.convert import PPB_PER_PPM, to_hertz, to_ppb
 from node.object_kinds import USUAL_KINDS, ObjectKind
 from node.region_trust import interval_scale, with_trust
 from node.run_sentences import is_fallback, report_sentences
-from pipeline.maps import CLASSICAL_SUSCEPTIBILITY
+from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, COMPANION_SERIES
 from pipeline.regions.measurements import RegionMeasurement, measure
 
 BRAIN = "Brain"
@@ -158,6 +159,7 @@ class _Making:
         """Yield the objects in the order of their kinds."""
         yield from ((ObjectKind.SUSCEPTIBILITY, image) for image in self.images)
         yield from self._classical()
+        yield from self._companions()
         yield from self._regions()
 
     @cached_property
@@ -180,6 +182,26 @@ class _Making:
             values = to_ppb(self.outcome.maps[CLASSICAL_SUSCEPTIBILITY])
             beside = susceptibility_series(values, self.source, self.twin, MapRole.TWIN)
             yield from ((ObjectKind.CLASSICAL, image) for image in beside)
+
+    def _companions(self) -> Made:
+        for name in self.wanted.companions:
+            kind = ObjectKind(name)
+            values = self._companion_values(kind) if kind in self.wanted.kinds else None
+            if values is not None:
+                images = companion_series(Companion(name), values, self.source, self.run)
+                yield from ((kind, image) for image in images)
+
+    def _companion_values(self, kind: ObjectKind) -> np.ndarray | None:
+        """Return a companion in the unit in which it is stored; None where this run has none."""
+        found = self.outcome.maps.get(COMPANION_SERIES[kind])
+        # A classical map in the network's place would be compared with itself.
+        if found is None or (kind == ObjectKind.COMPARISON and self.outcome.role != MapRole.LEARNED):
+            return None
+        if kind == ObjectKind.LOCAL_FIELD:
+            return to_hertz(found, self.source.magnetic_field_strength_t)
+        if kind == ObjectKind.COMPARISON:
+            return to_ppb(self.outcome.maps["susceptibility"]) - to_ppb(found)
+        return to_ppb(found) if kind == ObjectKind.UNCERTAINTY else found
 
     def _regions(self) -> Made:
         kinds, quality = self.wanted.kinds, self.outcome.quality

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -11,6 +12,7 @@ import pytest
 
 from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
+from dicom_io.write.provenance import RunDescription
 from node.journey.encoded import write_objects
 from node.object_kinds import ObjectKind
 from node.objects import MadeObject, Outcome, Regions, Wanted, make_objects, measure_regions
@@ -62,15 +64,22 @@ def learned_maps() -> dict[str, np.ndarray]:
     }
 
 
+def learned_quality(findings: tuple[Finding, ...]) -> dict[str, Any]:
+    warnings = tuple(finding.sentence for finding in findings if finding.is_warning)
+    figures = {name: value for finding in findings for name, value in finding.figures.items()}
+    return Quality(figures, ("The field is noisy.", *warnings), findings, WEIGHTS).as_dict()
+
+
+def learned_run(findings: tuple[Finding, ...]) -> RunDescription:
+    recipe, quality = builtin_recipe("learned"), learned_quality(findings)
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return describe_run(recipe, quality, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True)
+
+
 def make_learned(
     source: SourceSeries, findings: tuple[Finding, ...], kinds: tuple[str, ...] = KINDS
 ) -> list[MadeObject]:
-    warnings = tuple(finding.sentence for finding in findings if finding.is_warning)
-    figures = {name: value for finding in findings for name, value in finding.figures.items()}
-    quality = Quality(figures, ("The field is noisy.", *warnings), findings, WEIGHTS).as_dict()
-    recipe = builtin_recipe("learned")
-    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    run = describe_run(recipe, quality, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True)
+    recipe, quality, run = builtin_recipe("learned"), learned_quality(findings), learned_run(findings)
     measured = measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm, quality)
     outcome = Outcome(learned_maps(), quality, measured, regions())
     return make_objects(outcome, source, run, Wanted(kinds), describe_twin(recipe, run))
@@ -224,3 +233,21 @@ def test_a_written_object_is_complete_or_absent(source: SourceSeries, tmp_path: 
     paths = write_objects(tmp_path / "outbox", made)
     assert [path.read_bytes() for path in paths] == [one.content for one in made]
     assert not list((tmp_path / "outbox").glob("*.part"))
+
+
+def test_a_recipe_s_companions_are_series_in_units_that_a_cursor_can_read(source: SourceSeries) -> None:
+    recipe, run = builtin_recipe("learned"), learned_run((PASSED, IS_USED))
+    field = np.full(scans.SHAPE, np.float32(0.1))
+    found = {**learned_maps(), "local_field": field, "r2star": np.full(scans.SHAPE, np.float32(31.4))}
+    outcome = Outcome(found, learned_quality((PASSED, IS_USED)), [], regions())
+    made = make_objects(outcome, source, run, Wanted(companions=recipe.companions))
+    middle = [one for one in made if one.name.endswith("-0008.dcm") and one.kind in recipe.companions]
+    values = {one.kind: int(read(one).pixel_array.max()) for one in middle}
+    hertz = round(0.1 * 42.577 * source.magnetic_field_strength_t)
+    assert values == {"local_field": hertz, "r2star": 31, "uncertainty": 4, "comparison": 20}
+
+
+def test_a_classical_map_in_the_network_s_place_is_not_compared_with_itself(source: SourceSeries) -> None:
+    outcome = Outcome(learned_maps(), learned_quality((FAILED, FELL_BACK)), [], regions())
+    made = make_objects(outcome, source, learned_run((FAILED, FELL_BACK)), Wanted(companions=("comparison",)))
+    assert "comparison" not in {one.kind for one in made}
