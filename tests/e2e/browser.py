@@ -51,3 +51,11 @@ def running_browser(program: Callable[[str], str], profile: Path) -> Iterator[Ch
 def complaints(driver: Chrome) -> list[str]:
     """Return the browser's own messages about errors on the page since the last call."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def save_picture(driver: Chrome, folder: Path, name: str) -> Path:
+    """Save what the browser shows as a PNG file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    assert driver.save_screenshot(str(path)), f"the picture {name} was not saved"
+    return path

@@ -13,8 +13,12 @@ import pydicom
 import pytest
 from pydicom.uid import Comprehensive3DSRStorage, MRImageStorage, SegmentationStorage
 
+from tests.e2e.browser import running_browser
 from tests.e2e.node_process import Node, serving, write_site
-from tests.e2e.orthanc import Orthanc, running_orthanc
+from tests.e2e.ohif import running_ohif
+from tests.e2e.orthanc import DICOMWEB, WEB_VIEWER, Orthanc, running_orthanc
+from tests.e2e.viewer import Viewer
+from tests.e2e.viewer_objects import Shown, shown_objects, write_files
 
 Send = Callable[[list[Path]], None]
 
@@ -85,3 +89,37 @@ def running_site(folder: Path, program: Callable[[str], str], extra: dict[str, s
         pacs.put_modality("LODESTONE", "LODESTONE", node.port)
         with serving(node):
             yield Site(node, pacs)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder for what the browser showed: LODESTONE_SCREENSHOTS, or one of pytest's own."""
+    named = os.environ.get("LODESTONE_SCREENSHOTS")
+    return Path(named) if named else tmp_path_factory.mktemp("screenshots")
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Return the map that the viewers are shown, with known values at known places."""
+    return shown_objects(tmp_path_factory.mktemp("shown"))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str], shown: Shown) -> Iterator[Orthanc]:
+    """Open an Orthanc with DICOMweb and its web viewer that holds the scanner's series and all objects made of it."""
+    folder = tmp_path_factory.mktemp("archive")
+    objects = folder / "objects"
+    objects.mkdir()
+    with running_orthanc(folder / "pacs", program("Orthanc"), "ARCHIVE", [DICOMWEB, WEB_VIEWER]) as orthanc:
+        orthanc.upload(write_files([*shown.scanner_images, *shown.objects], objects))
+        yield orthanc
+
+
+@pytest.fixture(scope="module")
+def viewer(
+    tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str], archive: Orthanc
+) -> Iterator[Viewer]:
+    """Open OHIF on the archive in a browser."""
+    profile = tmp_path_factory.mktemp("browser")
+    with running_ohif(archive) as url, running_browser(program, profile) as driver:
+        yield Viewer(driver, url)

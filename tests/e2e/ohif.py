@@ -73,12 +73,19 @@ def viewer_settings() -> str:
         "defaultDataSourceName": "archive",
         "dataSources": [source],
     }
-    return f"window.config = {json.dumps(settings)};"
+    # Without this the viewer explains itself to a newcomer, over the images.
+    toured = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']));"
+    return f"{toured} window.config = {json.dumps(settings)};"
 
 
 def application(pages: Path, orthanc: Orthanc) -> Starlette:
     """Return the web application: OHIF's files, its settings, and Orthanc's DICOMweb under `/dicom-web`."""
     client = httpx.AsyncClient(base_url=orthanc.url, timeout=60)
+
+    @contextlib.asynccontextmanager
+    async def with_client(_: Starlette) -> AsyncIterator[None]:
+        async with client:
+            yield
 
     async def dicomweb(request: Request) -> Response:
         headers = [(name, value) for name, value in request.headers.items() if name not in _HOP_BY_HOP]
@@ -99,11 +106,12 @@ def application(pages: Path, orthanc: Orthanc) -> Starlette:
         return FileResponse(found, headers=ISOLATION)
 
     return Starlette(
+        lifespan=with_client,
         routes=[
             Route("/dicom-web/{path:path}", dicomweb, methods=["GET", "POST"]),
             Route("/app-config.js", settings),
             Route("/{path:path}", page),
-        ]
+        ],
     )
 
 
@@ -119,7 +127,7 @@ async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
 def running_ohif(orthanc: Orthanc) -> Iterator[str]:
     """Serve OHIF on a free port until the block ends; yield its address."""
     served = application(require_ohif(), orthanc)
-    configuration = uvicorn.Config(served, log_level="error", lifespan="off", ws="none")
+    configuration = uvicorn.Config(served, log_level="error", lifespan="on", ws="none")
     server = uvicorn.Server(configuration)
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))

@@ -24,6 +24,7 @@ MARKER_INDEX = (7, 41, 66)
 MARKER_PPB = 3000
 SHAPE = (18, 96, 112)
 ECHO_TIMES_S = (0.006, 0.012)
+Place = tuple[float, float, float]
 NAMES = {
     1: "left putamen",
     2: "right putamen",
@@ -110,6 +111,17 @@ class Shown:
         """Return the segment-referenced report."""
         quality = {"mask_volume_ml": 1200.0, "field_noise_median_ppb": 3.2}
         return measurement_report(self.region_values, self.segmentation, self.images, self.source, self.run, quality)
+
+    @property
+    def objects(self) -> list[Dataset]:
+        """Return everything that a run delivers."""
+        return [*self.images, self.segmentation, self.report]
+
+    def place(self, index: tuple[float, float, float]) -> Place:
+        """Return where in the patient (LPS) [mm] a voxel `(z, y, x)` lies."""
+        z, y, x = index
+        right, back, up = (self.source.geometry.affine_lps @ [x, y, z, 1.0])[:3]
+        return float(right), float(back), float(up)
 
     def region_index(self, label: int) -> tuple[int, int, int]:
         """Return the centre voxel `(z, y, x)` of a region."""
