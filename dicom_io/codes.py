@@ -65,6 +65,7 @@ MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")  # 
 HEMORRHAGE = Code("50960005", "SCT", "Hemorrhage")
 
 BRAIN = Code("12738006", "SCT", "Brain")  # CID 7140
+HEAD = Code("69536005", "SCT", "Head")  # CID 4030
 
 _ANATOMY: tuple[tuple[Code, tuple[str, ...]], ...] = (
     (BRAIN, ("brain", "whole brain", "brain mask")),
@@ -119,6 +120,11 @@ def region(name: str) -> Region:
     plain = " ".join(rest)
     structure = _BY_NAME.get(plain.lower()) or private_code(plain)
     return Region(structure, sides[0] if len(sides) == 1 else None)
+
+
+def structures() -> tuple[tuple[Code, tuple[str, ...]], ...]:
+    """List every structure that has a public code, with the plain names by which `region` finds it."""
+    return _ANATOMY
 
 
 def is_altered_structure(structure: Code) -> bool:
