@@ -56,8 +56,9 @@ _UNITS: Mapping[str, Code] = {
 }
 _LONGEST_SENTENCE = 1024
 _FINDING = private_code("What was found about the map")
-# What describes an image or its grid and has no place in a document or a presentation state.
-_OF_IMAGES = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition", "BodyPartExamined")
+# A presentation state has no grid of its own; a document has no body part either.
+GRID_ATTRIBUTES = ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition")
+IMAGE_ATTRIBUTES = (*GRID_ATTRIBUTES, "BodyPartExamined")
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def measurement_document(
     )
     copy_identity(made, source)
     describe_making(made, source, run, place.title)
-    drop_image_attributes(made)
+    drop_attributes(made, IMAGE_ATTRIBUTES)
     return made
 
 
@@ -201,8 +202,8 @@ def modifier_item(name: Code, value: Code) -> CodeContentItem:
     return CodeContentItem(name=name, value=value, relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD)
 
 
-def drop_image_attributes(made: Dataset, more: Iterable[str] = ()) -> None:
-    """Remove what belongs to images only: a document has no frame of reference and no patient position."""
-    for keyword in (*_OF_IMAGES, *more):
+def drop_attributes(made: Dataset, keywords: Iterable[str]) -> None:
+    """Remove attributes that `copy_identity` writes and that this kind of object does not have."""
+    for keyword in keywords:
         if keyword in made:
             delattr(made, keyword)

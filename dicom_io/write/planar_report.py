@@ -1,0 +1,241 @@
+"""Write regions as outlines in the susceptibility images, for viewers that draw no segment from a report."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from highdicom.sr import (
+    FindingSite,
+    ImageRegion,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    ReferencedSegmentationFrame,
+    SourceImageForRegion,
+    SourceImageForSegmentation,
+    TrackingIdentifier,
+)
+from highdicom.sr.enum import GraphicTypeValues
+from pydicom import Dataset
+
+from dicom_io.codes import (
+    AREA,
+    BRAIN,
+    MAGNETIC_SUSCEPTIBILITY,
+    MEAN,
+    PARTS_PER_BILLION,
+    SQUARE_MILLIMETRE,
+    STANDARD_DEVIATION,
+    private_code,
+    region,
+)
+from dicom_io.errors import InvalidObject
+from dicom_io.series import SourceSeries
+from dicom_io.write.identity import PLANAR_REPORT_SERIES_OFFSET, array_digest, derived_uid
+from dicom_io.write.outlines import Outline, outline_of
+from dicom_io.write.presentation import pixel_spacing
+from dicom_io.write.provenance import RunDescription, plain_text
+from dicom_io.write.report import RegionValues, values_fingerprint
+from dicom_io.write.report_items import (
+    QUALITY_GROUP,
+    DocumentPlace,
+    measurement,
+    measurement_document,
+    quality_measurements,
+)
+from dicom_io.write.segmentation import BRAIN_SEGMENT, segments
+
+# Viewers list a measurement by its name without its derivation: two of one name could not be told apart.
+_SPREAD = private_code("Standard deviation in the outline")
+_WHOLE_MEAN = private_code("Mean magnetic susceptibility of the whole region")
+# GraphicData is FL, whose length field has 16 bits (PS3.5 7.1.2).
+_MOST_POINTS = 65534 // 8
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    values: RegionValues
+    outline: Outline
+    stored: np.ndarray
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Return the stored values [ppb] of the pixels that the line encloses."""
+        return self.stored[self.outline.slice_index][self.outline.inside]
+
+
+def planar_report(
+    regions: Sequence[RegionValues],
+    mask: np.ndarray,
+    labels: np.ndarray | None,
+    segmentation: Dataset,
+    images: Sequence[Dataset],
+    source: SourceSeries,
+    run: RunDescription,
+    quality: Mapping[str, float],
+    sentences: Sequence[str] = (),
+) -> Dataset:
+    """Write each region's outline on its largest slice, with what a reader would measure in it (PS3.16 TID 1410).
+
+    Mean, spread and area are those of the pixels that the drawn line encloses, as they are stored in the images; the
+    mean of the whole region, all slices and pieces, stands behind them under its own name. Where the line leaves out
+    pieces or encloses holes, a sentence says so.
+
+    Parameters
+    ----------
+    regions
+        The values of each region, in the order in which they are to be read.
+    mask
+        `(z, y, x)`, true in the brain.
+    labels
+        `(z, y, x)`, 0 outside every region; None where there is no label map.
+    segmentation
+        The object that was written of `mask` and `labels`; the quality figures refer to its brain segment.
+    images
+        The susceptibility images [ppb]: one per slice in the order of z, or one with a frame per slice.
+    source
+        What the map was made of.
+    run
+        What made the map.
+    quality
+        Figures of the run; the unit is read from the end of the name (`mask_volume_ml`, `field_noise_median_ppb`).
+    sentences
+        What a reader must know of the map.
+
+    Raises
+    ------
+    InvalidObject
+        There is nothing to draw or to report, a region is in neither mask nor labels, or a value is not finite.
+    """
+    stored = _stored_values(images)
+    drawn, not_drawn = _draw(regions, mask, labels, stored)
+    if not drawn and not quality:
+        message = "There are neither regions to draw nor quality figures, so the planar report would be empty."
+        raise InvalidObject(message)
+    said = [*sentences, *(sentence for one in drawn for sentence in _about(one)), *not_drawn]
+    uid_parts = (
+        "planar report",
+        segmentation.SOPInstanceUID,
+        images[0].SeriesInstanceUID,
+        *run.identity,
+        values_fingerprint(regions, quality, said),
+        *(array_digest(one.outline.points) for one in drawn),
+    )
+    groups = [_region_group(one, images, uid_parts) for one in drawn]
+    if quality:
+        groups.append(_quality_group(quality, segmentation, uid_parts))
+    place = DocumentPlace("QSM outlines", PLANAR_REPORT_SERIES_OFFSET, uid_parts)
+    return measurement_document(groups, said, [segmentation, *images], source, run, place)
+
+
+def _stored_values(images: Sequence[Dataset]) -> np.ndarray:
+    """Return the stored values `(z, y, x)` [ppb] of our own images, classic or enhanced."""
+    shape = (-1, images[0].Rows, images[0].Columns)
+    return np.concatenate([np.frombuffer(image.PixelData, "<i2").reshape(shape) for image in images])
+
+
+def _draw(
+    regions: Sequence[RegionValues], mask: np.ndarray, labels: np.ndarray | None, stored: np.ndarray
+) -> tuple[list[_Drawn], list[str]]:
+    if mask.shape != stored.shape or (labels is not None and labels.shape != stored.shape):
+        message = f"The regions are not on the grid of the images, which has shape {stored.shape}."
+        raise InvalidObject(message)
+    label_of = {segment.number: segment.label for segment in segments(labels, {})}
+    drawn, not_drawn = [], []
+    for values in regions:
+        outline = outline_of(_voxels(values, label_of, mask, labels))
+        if outline is None or len(outline.points) > _MOST_POINTS:
+            not_drawn.append(f"{values.name} is not drawn: its outline is too long for this kind of report.")
+        else:
+            drawn.append(_Drawn(values, outline, stored))
+    return drawn, not_drawn
+
+
+def _voxels(
+    values: RegionValues, label_of: Mapping[int, int], mask: np.ndarray, labels: np.ndarray | None
+) -> np.ndarray:
+    label = label_of.get(values.segment_number)
+    if label is None:
+        message = f"Segment {values.segment_number} is in neither the mask nor the labels, so it cannot be drawn."
+        raise InvalidObject(message)
+    return mask.astype(bool) if label == 0 or labels is None else labels == label
+
+
+def _region_group(
+    drawn: _Drawn, images: Sequence[Dataset], uid_parts: tuple[str, ...]
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    values, named = drawn.values, region(drawn.values.name)
+    spacing = pixel_spacing(images[0])
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=derived_uid(*uid_parts, "outline", str(values.segment_number)),
+            identifier=plain_text(values.name, 64),
+        ),
+        referenced_region=ImageRegion(
+            graphic_type=GraphicTypeValues.POLYLINE,
+            graphic_data=drawn.outline.points,
+            source_image=_image_of_slice(images, drawn.outline.slice_index),
+        ),
+        finding_type=named.structure,
+        finding_sites=[FindingSite(named.structure, laterality=named.laterality)],
+        measurements=[
+            measurement(MAGNETIC_SUSCEPTIBILITY, drawn.inside.mean(), PARTS_PER_BILLION, MEAN),
+            measurement(_SPREAD, drawn.inside.std(), PARTS_PER_BILLION, STANDARD_DEVIATION),
+            measurement(AREA, drawn.inside.size * spacing[0] * spacing[1], SQUARE_MILLIMETRE),
+            measurement(_WHOLE_MEAN, values.mean, PARTS_PER_BILLION, MEAN),
+        ],
+    )
+
+
+def _about(drawn: _Drawn) -> Iterator[str]:
+    outline = drawn.outline
+    subject = f"{drawn.values.name}, slice {outline.slice_index + 1}: the outline"
+    if outline.n_pieces > 1:
+        yield f"{subject} surrounds the largest of {outline.n_pieces} pieces, without {outline.n_left_out} pixels."
+    if outline.n_holes:
+        yield f"{subject} encloses {outline.n_holes} pixels that are not of the region; its values include them."
+
+
+def _image_of_slice(images: Sequence[Dataset], slice_index: int) -> SourceImageForRegion:
+    if len(images) == 1 and int(images[0].get("NumberOfFrames") or 1) > 1:
+        return SourceImageForRegion(images[0].SOPClassUID, images[0].SOPInstanceUID, [slice_index + 1])
+    return SourceImageForRegion(images[slice_index].SOPClassUID, images[slice_index].SOPInstanceUID)
+
+
+def _quality_group(
+    quality: Mapping[str, float], segmentation: Dataset, uid_parts: tuple[str, ...]
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Write the figures as measurements of the brain's segment: they describe the map inside the mask."""
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=derived_uid(*uid_parts, "quality"), identifier=QUALITY_GROUP),
+        referenced_segment=_brain_frame(segmentation),
+        finding_type=BRAIN,
+        measurements=quality_measurements(quality),
+    )
+
+
+def _brain_frame(segmentation: Dataset) -> ReferencedSegmentationFrame:
+    """Refer to the first frame of the brain's segment and to the image that it was drawn on."""
+    frames = segmentation.PerFrameFunctionalGroupsSequence
+    numbers = enumerate((_macro(segmentation, frame, "SegmentIdentificationSequence") for frame in frames), start=1)
+    number = next(number for number, item in numbers if item.ReferencedSegmentNumber == BRAIN_SEGMENT)
+    derivation = _macro(segmentation, frames[number - 1], "DerivationImageSequence")
+    drawn_on = derivation.SourceImageSequence[0]
+    frame = drawn_on.get("ReferencedFrameNumber")
+    referenced = ReferencedSegmentationFrame(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        frame_number=number,
+        segment_number=BRAIN_SEGMENT,
+        source_image=SourceImageForSegmentation(
+            drawn_on.ReferencedSOPClassUID, drawn_on.ReferencedSOPInstanceUID, [int(frame)] if frame else None
+        ),
+    )
+    # The frame tells the segment; the number of both is not allowed (PS3.3 C.17.5).
+    del referenced[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
+    return referenced
+
+
+def _macro(segmentation: Dataset, frame: Dataset, keyword: str) -> Dataset:
+    """Find a functional group of a frame; highdicom shares it where there is one segment or one frame."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    found: Dataset = (frame.get(keyword) or shared[keyword].value)[0]
+    return found
