@@ -146,13 +146,14 @@ def _head(
     classical: np.ndarray | None,
 ) -> _Head:
     upright_mask, spacing = to_standing_patient(mask > 0, affine_lps)
-    box = _box(upright_mask, spacing)
+    box = brain_box(upright_mask, spacing)
     upright = [to_standing_patient(array, affine_lps)[0][box] for array in (susceptibility, magnitude)]
     twin = None if classical is None else to_standing_patient(classical, affine_lps)[0][box]
     return _Head(upright[0], upright[1], upright_mask[box], spacing, twin)
 
 
-def _box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, slice, slice]:
+def brain_box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, slice, slice]:
+    """Return the part of an upright volume that holds the brain and 10 mm around it; all of it for an empty mask."""
     found = np.nonzero(mask) if mask.any() else np.nonzero(np.ones_like(mask))
     margins = [round(_MARGIN_MM / step) for step in spacing]
     z, y, x = (
@@ -209,16 +210,16 @@ def _show(axes: Axes, row: _Row, index: int, head: _Head) -> AxesImage:
         limits = (0.0, brightest or 1.0)
     rows, columns = (head.spacing[other] for other in range(3) if other != row.axis)
     shown = axes.imshow(
-        _plane(volume, row.axis, index), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=rows / columns
+        upright_plane(volume, row.axis, index), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=rows / columns
     )
-    outline = _plane(head.mask, row.axis, index)
+    outline = upright_plane(head.mask, row.axis, index)
     # A slice without or full of mask has no outline, and contour would warn about it.
     if row.shows == _MAGNITUDE and outline.any() and not outline.all():
         axes.contour(outline.astype(float), levels=[0.5], colors=[_OUTLINE], linewidths=0.8)
     return shown
 
 
-def _plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+def upright_plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     """Cut a slice: the nose up in axial slices, the head up in the others."""
     plane = np.take(volume, index, axis=axis)
     return plane if axis == 0 else plane[::-1]
