@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.valuerep import format_number_as_ds
 
-from dicom_io.codes import SOURCE_IMAGE, code_item
+from dicom_io.codes import BRAIN, HEAD, SOURCE_IMAGE, code_item
 from dicom_io.errors import InvalidObject
 from dicom_io.geometry import Geometry
 from dicom_io.series import SourceFrame, SourceSeries
@@ -38,6 +38,7 @@ _ACQUISITION: Mapping[str, str] = {
     "AcquisitionTime": "AcquisitionTime",
     "AcquisitionDateTime": "AcquisitionDateTime",
 }
+_REGIONS: Mapping[str, Code] = {"BRAIN": BRAIN, "HEAD": HEAD}
 _SCANNING_SEQUENCE = {"GRADIENT": "GR", "SPIN": "SE", "BOTH": ["SE", "GR"]}
 
 
@@ -175,6 +176,27 @@ def real_world_values(shown: MapDescription) -> list[Dataset]:
     return [signed_mapping(mapping, shown.lowest, shown.highest) for mapping in shown.mappings]
 
 
+def frame_anatomy(made: Dataset, source: SourceSeries) -> Dataset:
+    """Write what is seen in every frame (PS3.3 C.7.6.16.2.8): the brain, unless the scanner names another region.
+
+    Parameters
+    ----------
+    made
+        The object, with its BodyPartExamined.
+    source
+        What it was made of.
+    """
+    anatomy = Dataset()
+    anatomy.FrameLaterality = "U"
+    region = code_item(_REGIONS.get(made.BodyPartExamined, BRAIN))
+    stated = find_element(source.template, "AnatomicRegionSequence")
+    if made.BodyPartExamined not in _REGIONS and stated is not None:
+        for keyword in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"):
+            copy_attribute(region, stated.value[0], keyword)
+    anatomy.AnatomicRegionSequence = [region]
+    return anatomy
+
+
 def describe_acquisition(image: Dataset, source: SourceSeries) -> None:
     """Write how the source was acquired, in the words of a classic image (PS3.3 C.8.3.1)."""
     template = source.template
@@ -224,3 +246,8 @@ def source_images(frames: tuple[SourceFrame, ...]) -> list[Dataset]:
         item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
         items.append(item)
     return items
+
+
+def source_frames(frames: tuple[SourceFrame, ...]) -> list[Dataset]:
+    """Reference every frame a slice was made of by an item of its own, as readers of multi-frame objects expect."""
+    return [item for frame in frames for item in source_images((frame,))]

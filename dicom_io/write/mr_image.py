@@ -114,9 +114,7 @@ def susceptibility_series(
     return image_series(stored, source, run, describe_susceptibility(source, run, role, clipped))
 
 
-def image_series(
-    stored: np.ndarray, source: SourceSeries, run: RunDescription, shown: MapDescription
-) -> list[Dataset]:
+def image_series(stored: np.ndarray, source: SourceSeries, run: RunDescription, shown: MapDescription) -> list[Dataset]:
     """Write stored values as one MR Image Storage object per slice (PS3.3 A.4).
 
     Parameters
