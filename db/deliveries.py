@@ -137,6 +137,12 @@ def of_run(session: Session, run_key: str, peer: str | None = None) -> list[Deli
     return list(session.scalars(query.order_by(Delivery.peer, Delivery.id)).all())
 
 
+def one(session: Session, run_key: str, peer: str, sop_instance_uid: str) -> Delivery:
+    """Return the delivery of one object of a run to one peer."""
+    query = select(Delivery).where(Delivery.run_key == run_key, Delivery.peer == peer)
+    return session.scalars(query.where(Delivery.sop_instance_uid == sop_instance_uid)).one()
+
+
 def of_series(session: Session, revisions: Mapping[str, int]) -> dict[str, list[Delivery]]:
     """Return the deliveries of many series by their keys, each in the revision that is given for it."""
     query = select(Run.series_key, Run.revision, Delivery).join(Delivery, Delivery.run_key == Run.key)

@@ -1,4 +1,4 @@
-"""The listener: what arrives is made safe, then recorded, and only then acknowledged."""
+"""The listener: what arrives, image or commitment, is made safe, then recorded, and only then acknowledged."""
 
 import threading
 
@@ -8,9 +8,11 @@ import db.errors
 import dicom_io.errors
 from db import audit
 from dicom_io.network import peers
+from dicom_io.network.storage_commitment import RECORDED, CommitmentAnswer
 from dicom_io.network.storage_scp import PROCESSING_FAILURE, IncomingInstance, Refused, ScpSettings, StorageScp
 from node.errors import DiskFull, InvalidSettings
 from node.journey import received
+from node.journey.delivered_answers import record_answer
 from node.log import place_of
 from node.services import Services
 from node.settings import Settings
@@ -49,6 +51,7 @@ class Listener:
             on_failure=self._fail,
             on_refusal=self._refuse,
             on_end=self._end,
+            on_commitment=self._commit,
         )
 
     @property
@@ -109,6 +112,14 @@ class Listener:
                 audit.append(session, "instance.refused", "", details)
         return status
 
+    def _commit(self, answer: CommitmentAnswer, calling_ae: str) -> int:
+        """Record what a peer has committed to; the status of success means that it is recorded."""
+        status = record_answer(self._services, answer, calling_ae)
+        event = "commitment.answered" if status == RECORDED else "commitment.refused"
+        n_objects = len(answer.committed) + len(answer.failed)
+        log.info(event, calling_ae=calling_ae, status=f"0x{status:04X}", n_objects=n_objects)
+        return status
+
     def _end(self, calling_ae: str, association: int) -> None:
         with self._lock:
             series_keys = sorted(self._series_of.pop(association, set()))
@@ -130,12 +141,21 @@ def status_of(error: Exception) -> int:
 
 
 def scp_settings(settings: Settings) -> ScpSettings:
-    """Translate the node's settings into those of its Storage SCP."""
+    """Translate the node's settings into those of its Storage SCP.
+
+    Peers that are asked for commitment may report on it from where they are configured to be; a peer that reports from
+    another host needs an [[allow]].
+    """
     return ScpSettings(
         ae_title=settings.node.ae_title,
         host=settings.node.host,
         port=settings.node.port,
         callers=tuple(peers.Caller(caller.ae_title, caller.host) for caller in settings.allow),
+        reporters=tuple(
+            peers.Caller(peer.ae_title, peer.host)
+            for peer in settings.peers
+            if not peer.is_web and peer.commitment != "off"
+        ),
         requires_called_ae_title=settings.node.require_called_ae_title,
         maximum_associations=settings.node.max_associations,
     )

@@ -8,13 +8,13 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 from pydicom.datadict import keyword_dict, tag_for_keyword
 
+from dicom_io.network import peers
 from node.errors import InvalidSettings
 from node.object_kinds import USUAL_KINDS, ObjectKind
 from node.settings_errors import nearest, sentences
@@ -54,22 +54,11 @@ def _kind(kind: str) -> str:
     return kind
 
 
-def _url(url: str) -> str:
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError("a URL holds no user or password here; give user and password_file")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL of a DICOMweb server, for example https://pacs.example/dicom-web")
-    return url.rstrip("/")
-
-
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Keyword = Annotated[str, AfterValidator(_keyword)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Kind = Annotated[str, AfterValidator(_kind)]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(lambda url: url.rstrip("/"))]
 PeerTitle = Annotated[str, AfterValidator(lambda title: _ae_title(title) if title else title)]
 Scalar = bool | int | float | str
 
@@ -141,16 +130,26 @@ class Peer(Section):
         strange = [key for key in foreign if getattr(self, key)]
         if strange:
             raise ValueError(f"peer {self.name!r} of protocol {self.protocol!r} has no {strange[0]}; remove it")
-        if self.is_web and self.commitment == "required":
-            raise ValueError(
-                f"peer {self.name!r}: DICOMweb has no storage commitment (a query takes its place); "
-                "set commitment to 'auto'"
-            )
-        if self.password_file and not self.user:
-            raise ValueError(f"peer {self.name!r} has a password_file but no user")
-        if self.token_file and self.user:
-            raise ValueError(f"peer {self.name!r} has both user and token_file; keep one")
+        if not self.is_web:
+            return self
+        if self.commitment == "required":
+            raise ValueError(f"peer {self.name!r}: DICOMweb has no storage commitment; a query takes its place")
+        web_peer(self, Path())
         return self
+
+
+def web_peer(peer: Peer, folder: Path) -> peers.WebPeer:
+    """Return a DICOMweb server as the network layer knows it; its files are relative to `folder`.
+
+    Raises
+    ------
+    ValueError
+        URL and credentials cannot be used.
+    """
+    password, token, authority = (
+        (folder / name).absolute() if name else None for name in (peer.password_file, peer.token_file, peer.ca_file)
+    )
+    return peers.WebPeer(peer.name, peer.url, peer.user, password, token, authority)
 
 
 class Condition(Section):

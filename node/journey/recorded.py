@@ -25,7 +25,8 @@ def step(series_key: str, services: Services) -> None:
         run.seal = audit.digest([run.seal_document])
         run.sealed_at = now()
         runs.record_step(run, State.RECORDED, started_at)
-        series.change_state(session, current, State.RECORDED, {"seal": run.seal})
+        # What a peer did not take is still to be seen in the list of series.
+        series.change_state(session, current, State.RECORDED, {"seal": run.seal}, current.sentence)
 
 
 def _document(session: Session, run: Run, source: Series) -> dict[str, Any]:
