@@ -13,7 +13,7 @@ class Outline:
     `points` is `(n, 2)`, column and row in image coordinates where (0, 0) is the upper left corner of the upper left
     pixel (PS3.3 C.18.6); the last point is the first. `inside` is `(y, x)`, true for every pixel that the line
     encloses. `n_pieces` counts the region's pieces in the slice, of which the line surrounds the largest;
-    `n_left_out` counts the pixels of the others, and `n_holes` the enclosed pixels that are not of the region.
+    `n_left_out` counts the region's pixels outside the line, `n_holes` the enclosed pixels that are not of the region.
     """
 
     slice_index: int
@@ -49,7 +49,7 @@ def outline_of(region: np.ndarray) -> Outline | None:
         points=_boundary(inside),
         inside=inside,
         n_pieces=int(n_pieces),
-        n_left_out=int(sizes.sum() - sizes.max()),
+        n_left_out=int(np.count_nonzero(region[slice_index] & ~inside)),
         n_holes=int(np.count_nonzero(inside & ~region[slice_index])),
     )
 

@@ -188,10 +188,10 @@ def _region_group(
 def _about(drawn: _Drawn) -> Iterator[str]:
     outline = drawn.outline
     subject = f"{drawn.values.name}, slice {outline.slice_index + 1}: the outline"
-    if outline.n_pieces > 1:
-        yield f"{subject} surrounds the largest of {outline.n_pieces} pieces, without {outline.n_left_out} pixels."
+    if outline.n_left_out:
+        yield f"{subject} surrounds the largest of {outline.n_pieces} pieces; pixels left out: {outline.n_left_out}."
     if outline.n_holes:
-        yield f"{subject} encloses {outline.n_holes} pixels that are not of the region; its values include them."
+        yield f"{subject} encloses pixels that are not of the region ({outline.n_holes}); its values include them."
 
 
 def _image_of_slice(images: Sequence[Dataset], slice_index: int) -> SourceImageForRegion:

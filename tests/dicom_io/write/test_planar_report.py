@@ -1,0 +1,160 @@
+"""The planar report draws each region where it is and says what a reader would measure in the line."""
+
+from copy import deepcopy
+from dataclasses import replace
+from io import BytesIO
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from pydicom import Dataset
+
+from dicom_io.errors import InvalidObject
+from dicom_io.series import SourceSeries
+from dicom_io.write.mr_image import susceptibility_series
+from dicom_io.write.part10 import to_bytes
+from dicom_io.write.planar_report import planar_report
+from dicom_io.write.provenance import RunDescription
+from dicom_io.write.report import RegionValues
+from dicom_io.write.segmentation import segmentation
+from dicom_io.write.validation import validate
+from tests.dicom_io.write.conftest import NAMES, QUALITY, map_of, mask_and_labels
+
+BRAIN = RegionValues("Brain", 0.0, 80.0, 0.5, 1200.0, 1)
+CAUDATE = RegionValues("left caudate", 41.23456789, 12.0, 40.5, 3.5, 2)
+DENTATE = RegionValues("dentate R", 90.0, 20.0, 88.0, 0.5, 3)
+
+
+@pytest.fixture
+def made(simulated: SourceSeries, run_description: RunDescription):
+    """Return the function that writes a planar report of the known mask, labels and map."""
+    mask, labels = mask_and_labels(simulated)
+    images = susceptibility_series(map_of(simulated), simulated, run_description)
+    regions = segmentation(mask, labels, NAMES, images, simulated, run_description)
+
+    def make(values=(CAUDATE,), quality=None, sentences=(), labels=labels, images=images) -> Dataset:
+        figures = quality or {}
+        return planar_report(values, mask, labels, regions, images, simulated, run_description, figures, sentences)
+
+    make.images, make.labels, make.regions = images, labels, regions
+    return make
+
+
+def groups_of(dataset: Dataset) -> list:
+    """Read a report's measurement groups back."""
+    read = highdicom.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(BytesIO(to_bytes(dataset))))
+    return read.content.get_planar_roi_measurement_groups()
+
+
+def values_of(group) -> dict[str, tuple[float, str]]:
+    return {item.name.meaning: (item.value, item.unit.value) for item in group.get_measurements()}
+
+
+def test_the_line_is_drawn_around_the_regions_pixels_on_its_image(made) -> None:
+    (group,) = groups_of(made())
+    assert group.roi.GraphicType == "POLYLINE"
+    assert group.roi.value.tolist() == [[6, 6], [9, 6], [9, 9], [6, 9], [6, 6]]
+    (image,) = group.roi.ContentSequence
+    assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == made.images[2].SOPInstanceUID
+
+
+def test_the_first_values_are_those_of_the_pixels_inside_and_the_whole_regions_mean_is_named_as_such(made) -> None:
+    (group,) = groups_of(made())
+    inside = np.frombuffer(made.images[2].PixelData, "<i2").reshape(32, 30)[6:9, 6:9]
+    values = values_of(group)
+    assert list(values) == [
+        "Magnetic Susceptibility",
+        "Standard deviation in the outline",
+        "Area",
+        "Mean magnetic susceptibility of the whole region",
+    ]
+    assert values["Magnetic Susceptibility"] == (pytest.approx(inside.mean(), rel=1e-5), "[ppb]")
+    assert values["Standard deviation in the outline"] == (pytest.approx(inside.std(), rel=1e-5), "[ppb]")
+    assert values["Area"] == (9 * 1.0 * 1.5, "mm2")
+    assert values["Mean magnetic susceptibility of the whole region"] == (41.2346, "[ppb]")
+
+
+def test_a_group_names_its_region_and_side(made) -> None:
+    (group,) = groups_of(made())
+    assert group.tracking_identifier == "left caudate"
+    assert group.finding_type.value == "11000004"
+    assert group.finding_sites[0].laterality.meaning == "Left"
+
+
+def test_the_brain_is_drawn_from_the_mask(made) -> None:
+    (group,) = groups_of(made([BRAIN]))
+    assert group.roi.value.tolist() == [[5, 5], [25, 5], [25, 25], [5, 25], [5, 5]]
+
+
+def test_quality_figures_refer_to_a_frame_of_the_brains_segment(made) -> None:
+    *_, group = groups_of(made([CAUDATE], QUALITY))
+    assert values_of(group)["Field noise median"] == (3.25, "[ppb]")
+    reference = group.referenced_segmentation_frame[0].ReferencedSOPSequence[0]
+    assert reference.ReferencedSOPInstanceUID == made.regions.SOPInstanceUID
+    frame = made.regions.PerFrameFunctionalGroupsSequence[reference.ReferencedFrameNumber - 1]
+    assert frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1
+    assert "ReferencedSegmentNumber" not in reference
+
+
+def test_pieces_left_out_and_holes_are_said(made) -> None:
+    labels = made.labels.copy()
+    labels[2, 20:22, 20] = 3
+    labels[2, 7, 7] = 0
+    report = made(labels=labels, sentences=("The field is noisy.",))
+    said = [item.TextValue for item in report.ContentSequence[-1].ContentSequence]
+    assert said == [
+        "The field is noisy.",
+        "left caudate, slice 3: the outline surrounds the largest of 2 pieces; pixels left out: 2.",
+        "left caudate, slice 3: the outline encloses pixels that are not of the region (1); its values include them.",
+    ]
+
+
+def test_a_line_too_long_to_be_written_is_left_out_and_said(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_io.write.planar_report._MOST_POINTS", 5)
+    labels = made.labels.copy()
+    labels[2:4, 8, 8] = 0
+    report = made([CAUDATE, DENTATE], labels=labels)
+    assert [group.tracking_identifier for group in groups_of(report)] == ["dentate R"]
+    said = [item.TextValue for item in report.ContentSequence[-1].ContentSequence]
+    assert said == ["left caudate is not drawn: its outline is too long for this kind of report."]
+
+
+def test_a_frame_of_an_enhanced_image_is_named_by_its_number(made) -> None:
+    enhanced = deepcopy(made.images[0])
+    enhanced.NumberOfFrames = len(made.images)
+    enhanced.PixelData = b"".join(image.PixelData for image in made.images)
+    (group,), (single,) = groups_of(made(images=[enhanced])), groups_of(made())
+    reference = group.roi.ContentSequence[0].ReferencedSOPSequence[0]
+    assert (reference.ReferencedSOPInstanceUID, reference.ReferencedFrameNumber) == (enhanced.SOPInstanceUID, 3)
+    assert values_of(group) == values_of(single)
+
+
+def test_a_segment_that_no_label_has_is_refused(made) -> None:
+    with pytest.raises(InvalidObject, match="Segment 9"):
+        made([replace(CAUDATE, segment_number=9)])
+
+
+def test_labels_of_another_grid_are_refused(made) -> None:
+    with pytest.raises(InvalidObject, match="grid"):
+        made(labels=made.labels[:, 1:])
+
+
+def test_a_report_of_nothing_is_refused(made) -> None:
+    with pytest.raises(InvalidObject, match="empty"):
+        made([])
+
+
+def test_equal_content_makes_equal_bytes_and_another_line_another_report(made) -> None:
+    labels = made.labels.copy()
+    labels[2, 6, 9] = 3
+    first, same, other = made(), made(), made(labels=labels)
+    assert to_bytes(first) == to_bytes(same)
+    assert first.SOPInstanceUID != other.SOPInstanceUID
+
+
+def test_it_satisfies_the_standard_and_lies_in_a_series_of_its_own(made) -> None:
+    report = made([BRAIN, CAUDATE, DENTATE], QUALITY, ("One sentence.",))
+    validate(report)
+    assert report.SeriesNumber == 31_005
+    assert report.PreliminaryFlag == "PRELIMINARY"
