@@ -91,7 +91,7 @@ def _levels(template: Dataset) -> Iterator[Dataset]:
 def copy_attribute(target: Dataset, template: Dataset, keyword: str, required: bool = False) -> None:
     """Copy one attribute without private content; where it is absent or unusable, leave it out or write it empty."""
     element = find_element(template, keyword)
-    if element is not None and (keyword in KEPT_VERBATIM or _is_valid(element)):
+    if element is not None and (keyword in KEPT_VERBATIM or is_valid_element(element)):
         copied = deepcopy(element)
         if copied.VR == "SQ":
             for item in copied.value:
@@ -108,7 +108,8 @@ def set_verbatim(target: Dataset, keyword: str, value: str) -> None:
     target[keyword] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
 
 
-def _is_valid(element: DataElement) -> bool:
+def is_valid_element(element: DataElement) -> bool:
+    """Tell whether every value of an element fits its VR (PS3.5 6.2)."""
     if element.VR in ("SQ", "US", "SS", "UL", "SL", "FL", "FD"):
         return True
     values = element.value if element.VM > 1 else [element.value]

@@ -36,7 +36,7 @@ def parametric_map(
     susceptibility_ppm
         `(z, y, x)` [ppm], paramagnetic positive.
     images
-        The susceptibility series of the same map, one object per slice in the order of z.
+        The susceptibility images of the same map: one object per slice in the order of z, or one enhanced object.
     source
         What the map was made of.
     run
@@ -49,8 +49,9 @@ def parametric_map(
     """
     require_shape(susceptibility_ppm, source)
     require_finite(susceptibility_ppm, "susceptibility map")
-    if len(images) != len(susceptibility_ppm):
-        message = f"The map has {len(susceptibility_ppm)} slices but {len(images)} susceptibility images were given."
+    n_images = sum(int(image.get("NumberOfFrames") or 1) for image in images)
+    if n_images != len(susceptibility_ppm):
+        message = f"The map has {len(susceptibility_ppm)} slices but {n_images} susceptibility images were given."
         raise InvalidObject(message)
     # Without -0.0, which is the same value in other bytes.
     values = susceptibility_ppm.astype(np.float32) + np.float32(0.0)
@@ -127,8 +128,9 @@ def _order_by_slice(made: Dataset, values: np.ndarray, images: Sequence[Dataset]
     """Put the frames into the order of the slices; highdicom sorts them by position, which may be the other way."""
     slice_of = {image.SOPInstanceUID: index for index, image in enumerate(images)}
 
-    def place(frame: Dataset) -> int:
-        return slice_of[frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+    def place(frame: Dataset) -> tuple[int, int]:
+        reference = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        return slice_of[reference.ReferencedSOPInstanceUID], int(reference.get("ReferencedFrameNumber") or 0)
 
     frames = sorted(made.PerFrameFunctionalGroupsSequence, key=place)
     for number, frame in enumerate(frames, start=1):
