@@ -5,6 +5,7 @@ what it needs when it runs, and `--help` answers at once.
 """
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -105,6 +106,29 @@ def check(config: Config = NODE_TOML, as_json: Json = False) -> None:
     from node.commands.check import check_site
 
     check_site(config, as_json)
+
+
+@app.command(rich_help_panel=NODE)
+def commission(
+    to: Annotated[str, typer.Option("--to", help="A peer's name in the settings, or AET@HOST:PORT.")],
+    config: Config = NODE_TOML,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where page and objects are kept.")] = Path(
+        "lodestone-commissioning"
+    ),
+    seed: Annotated[str, typer.Option(help="Decides all UIDs; the day otherwise.")] = "",
+    day: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Study date; today otherwise.")] = None,
+    ae_title: Annotated[str, typer.Option(help="AE title to call with; the node's otherwise.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Send squares of known value to an archive, with a page of what its viewer must show.
+
+    Example: `lodestone commission --to PACS -c site/node.toml`, or without settings
+    `lodestone commission --to ORTHANC@10.0.0.6:4242`
+    """
+    from node.commands.commission import commission_viewer
+
+    date = (day or datetime.now()).date()
+    commission_viewer(to, config, out, seed or f"{date:%Y%m%d}", date, ae_title, as_json)
 
 
 @app.command(rich_help_panel=NODE)
@@ -413,6 +437,20 @@ def provenance(
     from node.commands.record import print_provenance
 
     print_provenance(sop_instance_uid, config, as_json)
+
+
+@app.command(rich_help_panel=RECORD)
+def conformance(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it into this file.", dir_okay=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the DICOM conformance statement of this version (PS3.2).
+
+    Example: `lodestone conformance --out conformance_statement.md`
+    """
+    from node.commands.conformance import write_statement
+
+    write_statement(out, as_json)
 
 
 def main() -> None:

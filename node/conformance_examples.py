@@ -2,84 +2,31 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
+from io import BytesIO
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import MRImageStorage
+from reportlab.lib.pagesizes import A4
+from reportlab.pdfgen.canvas import Canvas
 
-from dicom_io.geometry import Geometry
-from dicom_io.series import SourceFrame, SourceSeries
+from dicom_io.series import SourceSeries
+from dicom_io.write.companions import Companion, companion_series
+from dicom_io.write.key_objects import key_object_selection
 from dicom_io.write.mr_image import MapRole, susceptibility_series
+from dicom_io.write.parametric_map import parametric_map
+from dicom_io.write.planar_report import planar_report
+from dicom_io.write.presentation import presentation_state
 from dicom_io.write.provenance import RunDescription
 from dicom_io.write.report import RegionValues, TrustValues, measurement_report
-from dicom_io.write.scanner import Examination, scanner_series
 from dicom_io.write.segmentation import Segment, segmentation, segments
+from dicom_io.write.summary import encapsulated_pdf
 from node.object_kinds import ObjectKind
 
-ECHO_TIMES_S = (0.004, 0.010, 0.016)
-FIELD_T = 3.0
 NAMES = {3: "left caudate nucleus", 7: "dentate nucleus R", 9: "subthalamic nucleus left"}
+OTHER_NAMES = {3: "right putamen", 7: "red nucleus L"}
 QUALITY = {"mask_volume_ml": 1200.5, "field_noise_median_ppb": 3.25, "r2star_median_per_s": 20.0, "n_echoes_used": 3.0}
 SENTENCES = ("The map explains the field as far as its noise allows.", "The field is noisy (16.2 ppb).")
-WEIGHTS = (("lodestone_net", "c" * 64),)
-
-
-def example_run() -> RunDescription:
-    """Return a run of a recipe with a network, since its objects hold everything that others hold."""
-    return RunDescription(
-        software_version="0.1.0",
-        code_revision="source-0123456789ab",
-        recipe_name="learned",
-        recipe_digest="a" * 64,
-        method_sentence="Phase unwrapping by romeo (Dymerska 2021, doi:10.1002/mrm.28563).",
-        reference="whole brain mean",
-        input_digest="b" * 64,
-        device_uid="2.25.1234",
-        node_ae_title="LODESTONE",
-        performed_at=datetime(2026, 1, 1, 13, 30, 5, tzinfo=UTC),
-        weights=WEIGHTS,
-        map_sentence="This map is that of the network lodestone_net.",
-    )
-
-
-def example_source() -> SourceSeries:
-    """Return a small acquisition of the simulated scanner, oblique and with three different voxel edges."""
-    cosine, sine = np.cos(0.35), np.sin(0.35)
-    geometry = Geometry(
-        row_direction=(1.0, 0.0, 0.0),
-        column_direction=(0.0, float(cosine), float(sine)),
-        first_position=(-21.5, -20.25, -10.0),
-        slice_step=(0.0, float(-2 * sine), float(2 * cosine)),
-        pixel_spacing=(1.0, 1.5),
-        shape=(4, 32, 30),
-        frame_of_reference_uid="2.25.99",
-    )
-    shape = (len(ECHO_TIMES_S), *geometry.shape)
-    images = scanner_series(
-        np.ones(shape), np.zeros(shape), ECHO_TIMES_S, geometry, FIELD_T, Examination(seed="example")
-    )
-    template = images[0]
-    del template.PixelData
-    by_slice = [
-        tuple(
-            SourceFrame(MRImageStorage, str(image.SOPInstanceUID))
-            for image in images
-            if np.allclose([float(number) for number in image.ImagePositionPatient], geometry.position(index))
-        )
-        for index in range(geometry.shape[0])
-    ]
-    return SourceSeries(
-        geometry=geometry,
-        echo_times_s=ECHO_TIMES_S,
-        magnetic_field_strength_t=FIELD_T,
-        vendor="simulated",
-        template=template,
-        frames=tuple(by_slice),
-        phase_scaling="slope 2 and intercept -4096, +/-4096 being +/-pi",
-        is_enhanced=False,
-    )
 
 
 @dataclass(frozen=True)
@@ -88,6 +35,7 @@ class RunObjects:
 
     source: SourceSeries
     run: RunDescription
+    names: Mapping[int, str]
 
     def map_ppb(self, seed: int, spread: float = 80.0) -> np.ndarray:
         """Return a made-up map `(z, y, x)` [ppb] with a known pattern."""
@@ -102,17 +50,17 @@ class RunObjects:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Three regions `(z, y, x)`, two of them side by side."""
+        """A box `(z, y, x)` for every name, side by side, the last in one slice only."""
         found = np.zeros(self.source.geometry.shape, np.int16)
-        found[0:2, 6:10, 6:10] = 3
-        found[0:2, 10:15, 10:13] = 7
-        found[1:2, 15:19, 15:19] = 9
+        for number, label in enumerate(self.names):
+            edge = 6 + 4 * number
+            found[0 if label != max(self.names) else 1 : 2, edge : edge + 4, edge : edge + 3] = label
         return found
 
     @cached_property
     def segments(self) -> list[Segment]:
         """The brain and every region, as the segmentation numbers them."""
-        return segments(self.labels, NAMES)
+        return segments(self.labels, self.names)
 
     @cached_property
     def images(self) -> list[Dataset]:
@@ -128,7 +76,7 @@ class RunObjects:
     @cached_property
     def regions(self) -> Dataset:
         """The segmentation."""
-        return segmentation(self.mask, self.labels, NAMES, self.images, self.source, self.run)
+        return segmentation(self.mask, self.labels, self.names, self.images, self.source, self.run)
 
     @cached_property
     def values(self) -> list[RegionValues]:
@@ -149,17 +97,53 @@ class RunObjects:
         """The report that refers to segments."""
         return measurement_report(self.values, self.regions, self.images, self.source, self.run, QUALITY, SENTENCES)
 
+    @cached_property
+    def planar_report(self) -> Dataset:
+        """The report that draws outlines."""
+        drawn = (self.values, self.mask, self.labels, self.regions, self.images)
+        return planar_report(*drawn, self.source, self.run, QUALITY, SENTENCES)
+
+    @cached_property
+    def summary(self) -> Dataset:
+        """A page with nothing on it, in the place of the printed one."""
+        content = BytesIO()
+        page = Canvas(content, pagesize=A4, invariant=1)
+        page.showPage()
+        page.save()
+        return encapsulated_pdf(content.getvalue(), "Susceptibility of the brain", self.images, self.source, self.run)
+
+    def companion(self, kind: Companion) -> list[Dataset]:
+        """Return one of the maps beside the susceptibility; most cannot be negative."""
+        values = self.map_ppb(2, spread=20.0)
+        return companion_series(kind, np.abs(values), self.source, self.run)
+
+
+def _companion(kind: Companion) -> Callable[[RunObjects], Sequence[Dataset]]:
+    return lambda objects: objects.companion(kind)
+
 
 MAKERS: Mapping[str, Callable[[RunObjects], Sequence[Dataset]]] = {
     ObjectKind.SUSCEPTIBILITY: lambda objects: objects.images,
     ObjectKind.CLASSICAL: lambda objects: objects.twins,
+    **{ObjectKind(kind.value): _companion(kind) for kind in Companion},
+    ObjectKind.PARAMETRIC_MAP: lambda objects: [
+        parametric_map(objects.map_ppb(1) / 1000, objects.images, objects.source, objects.run)
+    ],
     ObjectKind.SEGMENTATION: lambda objects: [objects.regions],
     ObjectKind.REPORT: lambda objects: [objects.report],
+    ObjectKind.PLANAR_REPORT: lambda objects: [objects.planar_report],
+    ObjectKind.SUMMARY: lambda objects: [objects.summary],
+    ObjectKind.PRESENTATION: lambda objects: [presentation_state(objects.images, objects.source, objects.run)],
+    ObjectKind.KEY_OBJECTS: lambda objects: [
+        key_object_selection(objects.images, SENTENCES, objects.source, objects.run)
+    ],
 }
 """How each kind of object is made; a kind that the configuration knows and this table lacks fails a test."""
 
 
-def example_objects(source: SourceSeries, run: RunDescription) -> dict[str, list[Dataset]]:
-    """Return every object of one run by its kind."""
-    objects = RunObjects(source, run)
+def example_objects(
+    source: SourceSeries, run: RunDescription, names: Mapping[int, str] | None = None
+) -> dict[str, list[Dataset]]:
+    """Return every object of one run by its kind; `names` are those of the labelled regions."""
+    objects = RunObjects(source, run, names or NAMES)
     return {kind: list(make(objects)) for kind, make in MAKERS.items()}

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.object_kinds import COMPANION_KINDS, ObjectKind
+
 LISTED = Path(__file__).resolve().parents[2] / "deploy" / "validator_warnings.md"
 ANY = "any"
+# One word of the list for every kind that is a series of MR images.
+GROUPS = {"images": (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL, *COMPANION_KINDS)}
 _TABLE_ROW = re.compile(r"^\|(?P<cells>.+)\|$")
 _WARNING = re.compile(r"^Warning - <(?P<path>[^>]*)> - (?P<message>.*)$")
 _ITEM = re.compile(r"(\([0-9a-f]{4},[0-9a-f]{4}\))?(\[\d+\])?")
@@ -93,7 +97,9 @@ def listed_rows(n_cells: int) -> list[Row]:
         cells = [cell.strip().strip("`") for cell in match["cells"].split(" | ")] if match else []
         if len(cells) == n_cells and not set(line) <= set("|- ") and cells[0] != "Attribute":
             value, kinds = (cells[2], cells[3]) if n_cells == 5 else (ANY, ANY)
-            rows.append(Row(cells[0], cells[1], value, frozenset(kinds.replace(",", " ").split()), cells[-1]))
+            named = kinds.replace(",", " ").split()
+            every = {kind for word in named for kind in GROUPS.get(word, (word,))}
+            rows.append(Row(cells[0], cells[1], value, frozenset(every), cells[-1]))
     return rows
 
 

@@ -11,18 +11,24 @@ from pydicom import Dataset
 
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.validation import validate
-from node.conformance_examples import example_objects, example_run, example_source
-from tests.golden.object_judges import Complaint, Verdict, judge, judge_together, listed_rows, unlisted
+from node.conformance_examples import example_objects
+from node.conformance_sources import example_run, example_source
+from node.object_kinds import ObjectKind
+from tests.golden.object_judges import GROUPS, Complaint, Verdict, judge, judge_together, listed_rows, unlisted
 from tests.golden.vendor_sources import FLAVOURS, SIMULATED, vendor_source
 
 pytestmark = pytest.mark.golden
 
 # What dciodvfy must take each kind for; otherwise it would have checked another object than ours.
 IOD = {
-    "susceptibility": "MRImage",
-    "classical": "MRImage",
-    "segmentation": "Segmentation",
-    "report": "Comprehensive3DSR",
+    **dict.fromkeys(GROUPS["images"], "MRImage"),
+    ObjectKind.PARAMETRIC_MAP: "ParametricMap",
+    ObjectKind.SEGMENTATION: "Segmentation",
+    ObjectKind.REPORT: "Comprehensive3DSR",
+    ObjectKind.PLANAR_REPORT: "Comprehensive3DSR",
+    ObjectKind.SUMMARY: "EncapsulatedPDF",
+    ObjectKind.PRESENTATION: "GrayscaleSoftcopyPresentationState",
+    ObjectKind.KEY_OBJECTS: "KeyObjectSelectionDocument",
 }
 LISTED, LISTED_BETWEEN_OBJECTS = listed_rows(5), listed_rows(3)
 
@@ -123,8 +129,8 @@ def test_dcmdump_parses_every_object_without_a_word(
     assert done.stdout.count(b"(0008,0018) UI") == len(paths)
 
 
-def test_every_kind_of_object_is_judged() -> None:
-    assert set(IOD) == set(example_objects(example_source(), example_run()))
+def test_every_kind_that_the_configuration_knows_is_judged() -> None:
+    assert set(IOD) == set(ObjectKind) == set(example_objects(example_source(), example_run()))
 
 
 def test_no_listed_warning_has_become_history(verdicts: Callable[[str], list[tuple[Written, Verdict]]]) -> None:
