@@ -30,13 +30,14 @@ from dicom_io.network.storage_scu import SendResult, send
 from dicom_io.write.identity import derived_uid
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.scanner import scanner_series
+from dicom_io.write.summary import pages_of
 from node.archive import EmbeddedArchive
 from node.child_process import start_child, stop_child
 from node.contact_sheet import contact_sheet
 from node.errors import ChildDied, InvalidSettings
 from node.journey.mapped import MAPS
 from node.nifti import write_volume
-from node.object_kinds import ObjectKind
+from node.object_kinds import SERIES_OF_IMAGES, ObjectKind
 from node.settings import Settings
 from node.site import write_site
 from node.supervisor import Address, running_address
@@ -287,12 +288,16 @@ def fetch(archive: EmbeddedArchive, outputs: list[dict[str, Any]], results: Path
     for output in outputs:
         if output["SOPInstanceUID"] not in held:
             raise ChildDied(f"The archive does not hold {output['SOPInstanceUID']}, which was to be delivered.")
-        is_slice = output["kind"] in (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL)
+        is_slice = output["kind"] in SERIES_OF_IMAGES
         folder = results / output["kind"] if is_slice else results
         folder.mkdir(exist_ok=True)
         path = folder / (Path(output["path"]).name if is_slice else f"{output['kind']}.dcm")
         shutil.copyfile(held[output["SOPInstanceUID"]], path)
         places[output["kind"]] = str(folder if is_slice else path)
+        if output["kind"] == ObjectKind.SUMMARY:
+            pages = path.with_suffix(".pdf")
+            pages.write_bytes(pages_of(path.read_bytes()))
+            places["pages"] = str(pages)
     return places
 
 

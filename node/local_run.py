@@ -14,10 +14,12 @@ import torch
 
 from db.audit import digest
 from dicom_io.series import SourceSeries
+from dicom_io.write.summary import pages_of
 from node.contact_sheet import contact_sheet
 from node.convert import PPB_PER_PPM, maps_artefact, root_mean_square
 from node.nifti import sha256_of, write_volume
-from node.object_kinds import IN_PPB
+from node.object_kinds import UNITS as UNITS_OF_OBJECTS
+from node.object_kinds import ObjectKind
 from node.objects import Outcome, Regions, Wanted, make_objects, measure_regions
 from node.run_sentences import describe_run, describe_twin, is_fallback
 from node.software import software
@@ -29,6 +31,7 @@ from pipeline.regions.measurements import RegionMeasurement
 from pipeline.run import run
 
 SUMMARY = "summary.json"
+PAGES = "summary.pdf"
 DICOM_FOLDER = "dicom"
 ENCODING, WRITING = "encoding", "writing"
 WHOSE_MAP = {LEARNED: "the network's map", CLASSICAL: "the classical map in the network's place"}
@@ -238,13 +241,22 @@ def _write_objects(
             {
                 "path": f"{DICOM_FOLDER}/{one.name}",
                 "kind": f"DICOM {one.kind}",
-                "unit": "ppb" if one.kind in IN_PPB else "",
+                "unit": UNITS_OF_OBJECTS.get(ObjectKind(one.kind), ""),
                 "sha256": one.sha256,
                 "SOPInstanceUID": one.SOPInstanceUID,
                 "SeriesInstanceUID": one.SeriesInstanceUID,
             }
         )
+        if one.kind == ObjectKind.SUMMARY:
+            files.append(_write_pages(one.content, out))
     return files
+
+
+def _write_pages(content: bytes, out: Path) -> dict[str, Any]:
+    """Write the summary also as a plain PDF: a researcher's desk has no PACS."""
+    path = out / PAGES
+    path.write_bytes(pages_of(content))
+    return {"path": path.name, "kind": "summary", "unit": "", "sha256": sha256_of(path)}
 
 
 def _write_maps(arrays: dict[str, np.ndarray], affine_ras: np.ndarray, out: Path) -> list[dict[str, Any]]:

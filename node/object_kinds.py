@@ -34,9 +34,19 @@ COMPANION_KINDS = (
     ObjectKind.UNCERTAINTY,
     ObjectKind.COMPARISON,
 )
-IN_PPB = frozenset({ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL, ObjectKind.UNCERTAINTY, ObjectKind.COMPARISON})
-"""Images whose stored values are parts per billion."""
+UNITS = {
+    ObjectKind.SUSCEPTIBILITY: "ppb",
+    ObjectKind.CLASSICAL: "ppb",
+    ObjectKind.LOCAL_FIELD: "Hz",
+    ObjectKind.R2STAR: "1/s",
+    ObjectKind.SWI: "arbitrary",
+    ObjectKind.UNCERTAINTY: "ppb",
+    ObjectKind.COMPARISON: "ppb",
+    ObjectKind.PARAMETRIC_MAP: "ppm",
+}
+"""The unit of the stored values of images."""
+SERIES_OF_IMAGES = (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL, *COMPANION_KINDS)
+"""What is written as one image per slice, unless the source's encoding is asked for."""
 
 # A parametric map is for viewers that read floating point; many archives do not take it.
 USUAL_KINDS = tuple(kind for kind in ObjectKind if kind != ObjectKind.PARAMETRIC_MAP)
-ORDER = {kind.value: number for number, kind in enumerate(ObjectKind)}

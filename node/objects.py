@@ -12,20 +12,28 @@ from pydicom import Dataset
 
 from dicom_io.series import SourceSeries
 from dicom_io.write.companions import Companion, companion_series
+from dicom_io.write.enhanced_mr import enhanced_susceptibility
+from dicom_io.write.key_objects import key_object_selection
 from dicom_io.write.mr_image import MapRole, susceptibility_series
+from dicom_io.write.parametric_map import parametric_map
 from dicom_io.write.part10 import to_bytes
+from dicom_io.write.planar_report import planar_report
+from dicom_io.write.presentation import presentation_state
 from dicom_io.write.provenance import RunDescription
 from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.segmentation import segmentation, segments
+from dicom_io.write.summary import encapsulated_pdf
 from dicom_io.write.validation import validate
 from node.convert import PPB_PER_PPM, to_hertz, to_ppb
 from node.object_kinds import USUAL_KINDS, ObjectKind
 from node.region_trust import interval_scale, with_trust
 from node.run_sentences import is_fallback, report_sentences
+from node.summary_pdf import summary_pdf
 from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, COMPANION_SERIES
 from pipeline.regions.measurements import RegionMeasurement, measure
 
 BRAIN = "Brain"
+SUMMARY_TITLE = "Quantitative susceptibility mapping: summary"
 
 Made = Iterator[tuple[ObjectKind, Dataset]]
 
@@ -160,13 +168,22 @@ class _Making:
         yield from ((ObjectKind.SUSCEPTIBILITY, image) for image in self.images)
         yield from self._classical()
         yield from self._companions()
+        if ObjectKind.PARAMETRIC_MAP in self.wanted.kinds:
+            values = self.outcome.maps["susceptibility"]
+            yield ObjectKind.PARAMETRIC_MAP, parametric_map(values, self.images, self.source, self.run)
         yield from self._regions()
+        yield from self._pages()
 
     @cached_property
     def images(self) -> list[Dataset]:
-        """The susceptibility map."""
-        values = to_ppb(self.outcome.maps["susceptibility"])
-        return susceptibility_series(values, self.source, self.run, self.outcome.role)
+        """The susceptibility map: one image per slice, or one enhanced object."""
+        return self._susceptibility("susceptibility", self.run, self.outcome.role)
+
+    def _susceptibility(self, name: str, run: RunDescription, role: MapRole) -> list[Dataset]:
+        values = to_ppb(self.outcome.maps[name])
+        if self.wanted.as_source and self.source.is_enhanced:
+            return [enhanced_susceptibility(values, self.source, run, role)]
+        return susceptibility_series(values, self.source, run, role)
 
     @cached_property
     def segmentation(self) -> Dataset:
@@ -179,8 +196,7 @@ class _Making:
         if self.twin is None or self.outcome.role != MapRole.LEARNED:
             return
         if CLASSICAL_SUSCEPTIBILITY in self.outcome.maps and ObjectKind.CLASSICAL in self.wanted.kinds:
-            values = to_ppb(self.outcome.maps[CLASSICAL_SUSCEPTIBILITY])
-            beside = susceptibility_series(values, self.source, self.twin, MapRole.TWIN)
+            beside = self._susceptibility(CLASSICAL_SUSCEPTIBILITY, self.twin, MapRole.TWIN)
             yield from ((ObjectKind.CLASSICAL, image) for image in beside)
 
     def _companions(self) -> Made:
@@ -204,16 +220,34 @@ class _Making:
         return to_ppb(found) if kind == ObjectKind.UNCERTAINTY else found
 
     def _regions(self) -> Made:
-        kinds, quality = self.wanted.kinds, self.outcome.quality
+        outcome, kinds = self.outcome, self.wanted.kinds
+        values, sentences = _region_values(outcome), report_sentences(outcome.quality)
+        figures = outcome.quality["figures"]
         if ObjectKind.SEGMENTATION in kinds:
             yield ObjectKind.SEGMENTATION, self.segmentation
         if ObjectKind.REPORT in kinds:
-            values, sentences = _region_values(self.outcome), report_sentences(quality)
-            figures = quality["figures"]
             report = measurement_report(
                 values, self.segmentation, self.images, self.source, self.run, figures, sentences
             )
             yield ObjectKind.REPORT, report
+        if ObjectKind.PLANAR_REPORT in kinds:
+            mask, labels = outcome.maps["mask"].astype(bool), outcome.regions.labels
+            planar = planar_report(
+                values, mask, labels, self.segmentation, self.images, self.source, self.run, figures, sentences
+            )
+            yield ObjectKind.PLANAR_REPORT, planar
+
+    def _pages(self) -> Made:
+        outcome, kinds, source, run = self.outcome, self.wanted.kinds, self.source, self.run
+        if ObjectKind.SUMMARY in kinds:
+            labels, magnitude = outcome.regions.labels, outcome.magnitude
+            pages = summary_pdf(outcome.maps, outcome.quality, outcome.measured, source, run, magnitude, labels)
+            yield ObjectKind.SUMMARY, encapsulated_pdf(pages, SUMMARY_TITLE, self.images, source, run)
+        if ObjectKind.PRESENTATION in kinds:
+            yield ObjectKind.PRESENTATION, presentation_state(self.images, source, run)
+        reasons = list(outcome.quality.get("warnings", ()))
+        if ObjectKind.KEY_OBJECTS in kinds and reasons:
+            yield ObjectKind.KEY_OBJECTS, key_object_selection(self.images, reasons, source, run)
 
 
 def _region_values(outcome: Outcome) -> list[RegionValues]:

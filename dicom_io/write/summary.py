@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import EncapsulatedPDFStorage
 
 from dicom_io.codes import IMAGING_MEASUREMENT_REPORT, code_item
@@ -72,6 +73,13 @@ def encapsulated_pdf(
     made.ConversionType = "WSD"
     _encapsulate(made, content, title, images, source)
     return made
+
+
+def pages_of(content: bytes) -> bytes:
+    """Return the PDF inside the bytes of an Encapsulated PDF object, without the byte that makes its length even."""
+    read = dcmread(BytesIO(content))
+    pages: bytes = read.EncapsulatedDocument
+    return pages[: read.EncapsulatedDocumentLength]
 
 
 def _encapsulate(made: Dataset, content: bytes, title: str, images: Sequence[Dataset], source: SourceSeries) -> None:

@@ -119,6 +119,7 @@ def _print(story: dict[str, Any]) -> None:
     out.print("\nResults, as fetched from the archive", style="bold")
     rows = Table.grid(padding=(0, 2))
     rows.add_row("map", f"{story['results']['susceptibility']}  (MR images in ppb, one per slice)")
+    rows.add_row("summary", f"{story['results']['pages']}  (the pages that a radiologist reads)")
     rows.add_row("report", f"{story['results']['report']}  (TID 1500; `dsrdump` shows it)")
     rows.add_row("regions", f"{story['results']['segmentation']}  (Segmentation)")
     rows.add_row("contact sheet", story["results"]["contact_sheet"])

@@ -23,7 +23,7 @@ from node.local_input import (
     summary_of_grid,
 )
 from node.local_run import LocalInput, local_steps, map_locally, remove_former_results, use_threads, write_summary
-from node.object_kinds import ObjectKind
+from node.object_kinds import SERIES_OF_IMAGES, UNITS
 from node.recipe_files import read_recipe
 from pipeline.recipe import Recipe
 
@@ -160,13 +160,13 @@ def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> 
 
 def _print_files(files: list[dict[str, Any]], folder: Path) -> None:
     table = Table.grid(padding=(0, 2))
-    kinds = [f"DICOM {kind}" for kind in (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL)]
-    for kind in kinds:
+    series = {f"DICOM {kind}": UNITS[kind] for kind in SERIES_OF_IMAGES}
+    for kind, unit in series.items():
         if images := [file for file in files if file["kind"] == kind]:
             first, last = images[0]["path"], images[-1]["path"]
-            table.add_row(f"{first} … {last.rsplit('-', 1)[-1]}", f"{len(images)} MR images [ppb]")
-    for file in (file for file in files if file["kind"] not in kinds):
-        table.add_row(file["path"], file["kind"] + (f" [{file['unit']}]" if file["unit"] else ""))
+            table.add_row(f"{first} … {last.rsplit('-', 1)[-1]}", f"{len(images)} MR images [{unit}]")
+    for file in (file for file in files if file["kind"] not in series):
+        table.add_row(file["path"], words(file["kind"]) + (f" [{file['unit']}]" if file["unit"] else ""))
     table.add_row("summary.json", "everything above, with digests")
     out.print(f"In {folder}:", style="bold", soft_wrap=True)
     out.print(table)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from node.run_sentences import describe_run, describe_twin, method_sentence
 from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, CONE_PART, SUSCEPTIBILITY_SPREAD, Quality
 from pipeline.method import LEARNED_MAP_USED, Finding
 from pipeline.recipe import builtin_recipe
+from pipeline.regions.measurements import RegionMeasurement
 from tests.node import scans
 
 QUALITY = Quality({"mask_volume_ml": 12.5, "field_noise_median_ppb": 1.25}).as_dict()
@@ -76,28 +78,29 @@ def learned_run(findings: tuple[Finding, ...]) -> RunDescription:
     return describe_run(recipe, quality, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True)
 
 
+def make_measured(source: SourceSeries) -> list[RegionMeasurement]:
+    return measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm, learned_quality((PASSED, IS_USED)))
+
+
 def make_learned(
     source: SourceSeries, findings: tuple[Finding, ...], kinds: tuple[str, ...] = KINDS
 ) -> list[MadeObject]:
     recipe, quality, run = builtin_recipe("learned"), learned_quality(findings), learned_run(findings)
-    measured = measure_regions(learned_maps(), regions(), source.geometry.voxel_size_mm, quality)
+    measured = make_measured(source)
     outcome = Outcome(learned_maps(), quality, measured, regions())
     return make_objects(outcome, source, run, Wanted(kinds), describe_twin(recipe, run))
 
 
-def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = KINDS) -> list[MadeObject]:
-    description = describe_run(
-        builtin_recipe("default"),
-        QUALITY,
-        SOFTWARE,
-        "e" * 64,
-        "whole brain",
-        "LODESTONE",
-        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        research_use_only=True,
+def make_run() -> RunDescription:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return describe_run(
+        builtin_recipe("default"), QUALITY, SOFTWARE, "e" * 64, "whole brain", "LODESTONE", moment, True
     )
+
+
+def make(source: SourceSeries, chosen: Regions, kinds: tuple[str, ...] = KINDS) -> list[MadeObject]:
     measured = measure_regions(maps(), chosen, source.geometry.voxel_size_mm, QUALITY)
-    return make_objects(Outcome(maps(), QUALITY, measured, chosen), source, description, Wanted(kinds))
+    return make_objects(Outcome(maps(), QUALITY, measured, chosen), source, make_run(), Wanted(kinds))
 
 
 def test_one_image_per_slice_one_segmentation_and_one_report_are_made(source: SourceSeries) -> None:
@@ -251,3 +254,40 @@ def test_a_classical_map_in_the_network_s_place_is_not_compared_with_itself(sour
     outcome = Outcome(learned_maps(), learned_quality((FAILED, FELL_BACK)), [], regions())
     made = make_objects(outcome, source, learned_run((FAILED, FELL_BACK)), Wanted(companions=("comparison",)))
     assert "comparison" not in {one.kind for one in made}
+
+
+def test_every_kind_is_made_valid_and_twice_the_same(source: SourceSeries) -> None:
+    found = {**learned_maps(), "local_field": learned_maps()["susceptibility"], "weighted_image": np.ones(scans.SHAPE)}
+    outcome = Outcome(found, learned_quality((PASSED, IS_USED)), make_measured(source), regions())
+    wanted = Wanted(tuple(ObjectKind), companions=("local_field", "swi", "uncertainty", "comparison"))
+    twin = describe_twin(builtin_recipe("learned"), learned_run((PASSED, IS_USED)))
+    first, second = (make_objects(outcome, source, learned_run((PASSED, IS_USED)), wanted, twin) for _ in range(2))
+    assert {one.kind for one in first} == set(ObjectKind) - {"r2star"}
+    assert [one.sha256 for one in first] == [one.sha256 for one in second]
+    assert len({one.SOPInstanceUID for one in first}) == len(first)
+    order = [list(ObjectKind).index(ObjectKind(one.kind)) for one in first]
+    assert order == sorted(order)
+
+
+def test_a_map_without_a_warning_is_not_flagged(source: SourceSeries) -> None:
+    run = make_run()
+    made = make_objects(Outcome(maps(), QUALITY, [], regions()), source, run, Wanted(("key_objects", "presentation")))
+    assert [one.kind for one in made] == ["presentation"]
+
+
+def test_an_enhanced_source_gets_one_enhanced_object_where_the_rule_asks_for_it(source: SourceSeries) -> None:
+    kinds = ("susceptibility", "segmentation", "report", "planar_report", "presentation", "parametric_map")
+    outcome = Outcome(maps(), QUALITY, [], regions())
+    enhanced = replace(source, is_enhanced=True)
+    for wanted, n_images in ((Wanted(kinds, as_source=True), 1), (Wanted(kinds), scans.SHAPE[0])):
+        made = make_objects(outcome, enhanced, make_run(), wanted)
+        images = [read(one) for one in made if one.kind == "susceptibility"]
+        assert len(images) == n_images
+        referenced = {uid for one in made if one.kind != "susceptibility" for uid in referenced_uids(read(one))}
+        assert {image.SOPInstanceUID for image in images} <= referenced
+    classic = make_objects(outcome, source, make_run(), Wanted(kinds, as_source=True))
+    assert sum(one.kind == "susceptibility" for one in classic) == scans.SHAPE[0]
+
+
+def referenced_uids(dataset: pydicom.Dataset) -> set[str]:
+    return {str(element.value) for element in dataset.iterall() if element.keyword == "ReferencedSOPInstanceUID"}
