@@ -8,9 +8,7 @@ from highdicom.sr import (
     FindingSite,
     ImageRegion,
     PlanarROIMeasurementsAndQualitativeEvaluations,
-    ReferencedSegmentationFrame,
     SourceImageForRegion,
-    SourceImageForSegmentation,
     TrackingIdentifier,
 )
 from highdicom.sr.enum import GraphicTypeValues
@@ -18,7 +16,6 @@ from pydicom import Dataset
 
 from dicom_io.codes import (
     AREA,
-    BRAIN,
     MAGNETIC_SUSCEPTIBILITY,
     MEAN,
     PARTS_PER_BILLION,
@@ -35,13 +32,13 @@ from dicom_io.write.presentation import pixel_spacing
 from dicom_io.write.provenance import RunDescription, plain_text
 from dicom_io.write.report import RegionValues, values_fingerprint
 from dicom_io.write.report_items import (
-    QUALITY_GROUP,
     DocumentPlace,
     measurement,
     measurement_document,
-    quality_measurements,
+    quality_texts,
+    sentence_items,
 )
-from dicom_io.write.segmentation import BRAIN_SEGMENT, segments
+from dicom_io.write.segmentation import segments
 
 # Viewers list a measurement by its name without its derivation: two of one name could not be told apart.
 _SPREAD = private_code("Standard deviation in the outline")
@@ -66,7 +63,6 @@ def planar_report(
     regions: Sequence[RegionValues],
     mask: np.ndarray,
     labels: np.ndarray | None,
-    segmentation: Dataset,
     images: Sequence[Dataset],
     source: SourceSeries,
     run: RunDescription,
@@ -77,7 +73,8 @@ def planar_report(
 
     Mean, spread and area are those of the pixels that the drawn line encloses, as they are stored in the images; the
     mean of the whole region, all slices and pieces, stands behind them under its own name. Where the line leaves out
-    pieces or encloses holes, a sentence says so.
+    pieces or encloses holes, a sentence says so. Quality figures are written as texts: a group of measurements without
+    an outline stops OHIF 3.13 from drawing the others.
 
     Parameters
     ----------
@@ -87,8 +84,6 @@ def planar_report(
         `(z, y, x)`, true in the brain.
     labels
         `(z, y, x)`, 0 outside every region; None where there is no label map.
-    segmentation
-        The object that was written of `mask` and `labels`; the quality figures refer to its brain segment.
     images
         The susceptibility images [ppb]: one per slice in the order of z, or one with a frame per slice.
     source
@@ -103,27 +98,25 @@ def planar_report(
     Raises
     ------
     InvalidObject
-        There is nothing to draw or to report, a region is in neither mask nor labels, or a value is not finite.
+        There is nothing to draw, a region is in neither mask nor labels, or a value is not finite.
     """
     stored = _stored_values(images)
     drawn, not_drawn = _draw(regions, mask, labels, stored)
-    if not drawn and not quality:
-        message = "There are neither regions to draw nor quality figures, so the planar report would be empty."
+    if not drawn:
+        message = "There is no region to draw, so the planar report would be empty."
         raise InvalidObject(message)
     said = [*sentences, *(sentence for one in drawn for sentence in _about(one)), *not_drawn]
     uid_parts = (
         "planar report",
-        segmentation.SOPInstanceUID,
         images[0].SeriesInstanceUID,
         *run.identity,
         values_fingerprint(regions, quality, said),
         *(array_digest(one.outline.points) for one in drawn),
     )
     groups = [_region_group(one, images, uid_parts) for one in drawn]
-    if quality:
-        groups.append(_quality_group(quality, segmentation, uid_parts))
+    evaluations = [*quality_texts(quality), *sentence_items(said)]
     place = DocumentPlace("QSM outlines", PLANAR_REPORT_SERIES_OFFSET, uid_parts)
-    return measurement_document(groups, said, [segmentation, *images], source, run, place)
+    return measurement_document(groups, evaluations, images, source, run, place)
 
 
 def _stored_values(images: Sequence[Dataset]) -> np.ndarray:
@@ -198,44 +191,3 @@ def _image_of_slice(images: Sequence[Dataset], slice_index: int) -> SourceImageF
     if len(images) == 1 and int(images[0].get("NumberOfFrames") or 1) > 1:
         return SourceImageForRegion(images[0].SOPClassUID, images[0].SOPInstanceUID, [slice_index + 1])
     return SourceImageForRegion(images[slice_index].SOPClassUID, images[slice_index].SOPInstanceUID)
-
-
-def _quality_group(
-    quality: Mapping[str, float], segmentation: Dataset, uid_parts: tuple[str, ...]
-) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Write the figures as measurements of the brain's segment: they describe the map inside the mask."""
-    return PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=derived_uid(*uid_parts, "quality"), identifier=QUALITY_GROUP),
-        referenced_segment=_brain_frame(segmentation),
-        finding_type=BRAIN,
-        measurements=quality_measurements(quality),
-    )
-
-
-def _brain_frame(segmentation: Dataset) -> ReferencedSegmentationFrame:
-    """Refer to the first frame of the brain's segment and to the image that it was drawn on."""
-    frames = segmentation.PerFrameFunctionalGroupsSequence
-    numbers = enumerate((_macro(segmentation, frame, "SegmentIdentificationSequence") for frame in frames), start=1)
-    number = next(number for number, item in numbers if item.ReferencedSegmentNumber == BRAIN_SEGMENT)
-    derivation = _macro(segmentation, frames[number - 1], "DerivationImageSequence")
-    drawn_on = derivation.SourceImageSequence[0]
-    frame = drawn_on.get("ReferencedFrameNumber")
-    referenced = ReferencedSegmentationFrame(
-        sop_class_uid=segmentation.SOPClassUID,
-        sop_instance_uid=segmentation.SOPInstanceUID,
-        frame_number=number,
-        segment_number=BRAIN_SEGMENT,
-        source_image=SourceImageForSegmentation(
-            drawn_on.ReferencedSOPClassUID, drawn_on.ReferencedSOPInstanceUID, [int(frame)] if frame else None
-        ),
-    )
-    # The frame tells the segment; the number of both is not allowed (PS3.3 C.17.5).
-    del referenced[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
-    return referenced
-
-
-def _macro(segmentation: Dataset, frame: Dataset, keyword: str) -> Dataset:
-    """Find a functional group of a frame; highdicom shares it where there is one segment or one frame."""
-    shared = segmentation.SharedFunctionalGroupsSequence[0]
-    found: Dataset = (frame.get(keyword) or shared[keyword].value)[0]
-    return found

@@ -37,6 +37,7 @@ from dicom_io.write.report_items import (
     measurement,
     measurement_document,
     quality_measurements,
+    sentence_items,
 )
 from dicom_io.write.segmentation import BRAIN_SEGMENT
 
@@ -119,7 +120,7 @@ def measurement_report(
     if quality:
         groups.append(_quality_group(quality, segmentation, images, uid_parts))
     place = DocumentPlace("QSM report", REPORT_SERIES_OFFSET, uid_parts)
-    return measurement_document(groups, sentences, [segmentation, *images], source, run, place)
+    return measurement_document(groups, sentence_items(sentences), [segmentation, *images], source, run, place)
 
 
 def values_fingerprint(regions: Sequence[RegionValues], quality: Mapping[str, float], sentences: Sequence[str]) -> str:

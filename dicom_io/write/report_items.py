@@ -94,10 +94,29 @@ def quality_measurements(quality: Mapping[str, float]) -> list[Measurement]:
     return [_quality_measurement(name, float(value)) for name, value in sorted(quality.items())]
 
 
+def quality_texts(quality: Mapping[str, float]) -> list[TextContentItem]:
+    """Write quality figures as texts under their names, for a document whose measurements are all of regions."""
+    named = [(*_name_and_unit(name), value) for name, value in sorted(quality.items())]
+    return [
+        _text_item(name, f"{digits(value)} {'' if unit == NO_UNITS else unit.value}".strip())
+        for name, unit, value in named
+    ]
+
+
+def sentence_items(sentences: Iterable[str]) -> list[TextContentItem]:
+    """Write what a reader must know of the map, a text each."""
+    return [_text_item(_FINDING, sentence) for sentence in sentences]
+
+
 def _quality_measurement(name: str, value: float) -> Measurement:
+    code, unit = _name_and_unit(name)
+    return measurement(code, value, unit)
+
+
+def _name_and_unit(name: str) -> tuple[Code, Code]:
     suffix = next((suffix for suffix in _UNITS if name.endswith(suffix)), "")
     meaning = name.removesuffix(suffix).replace("_", " ").capitalize()
-    return measurement(private_code(meaning), value, _UNITS.get(suffix, NO_UNITS))
+    return private_code(meaning), _UNITS.get(suffix, NO_UNITS)
 
 
 def device_observer(run: RunDescription) -> ObserverContext:
@@ -113,7 +132,7 @@ def device_observer(run: RunDescription) -> ObserverContext:
 
 def measurement_document(
     groups: Sequence[Template],
-    sentences: Sequence[str],
+    evaluations: Sequence[TextContentItem],
     evidence: Sequence[Dataset],
     source: SourceSeries,
     run: RunDescription,
@@ -127,8 +146,8 @@ def measurement_document(
     ----------
     groups
         The measurement groups, in the order in which they are to be read.
-    sentences
-        What a reader must know of the map.
+    evaluations
+        Texts about the map as a whole; they follow the measurements.
     evidence
         Every object that the document refers to.
     source, run
@@ -144,8 +163,8 @@ def measurement_document(
     )
     measurements = content[0].ContentSequence[-1]
     measurements.ContentSequence = ContentSequence([*_algorithm(run), *measurements.ContentSequence])
-    if sentences:
-        content[0].ContentSequence.append(_evaluations(sentences))
+    if evaluations:
+        content[0].ContentSequence.append(_evaluations(evaluations))
     made = Comprehensive3DSR(
         evidence=without_identity(evidence),
         content=content[0],
@@ -179,20 +198,19 @@ def _algorithm(run: RunDescription) -> AlgorithmIdentification:
     )
 
 
-def _evaluations(sentences: Sequence[str]) -> ContainerContentItem:
-    """Write sentences as the template's qualitative evaluations, which follow its measurements (TID 1500)."""
+def _evaluations(texts: Sequence[TextContentItem]) -> ContainerContentItem:
+    """Put texts into the template's qualitative evaluations, which follow its measurements (TID 1500)."""
     container = ContainerContentItem(
         name=QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS, is_content_continuous=False
     )
-    container.ContentSequence = ContentSequence([text_item(_FINDING, sentence) for sentence in sentences])
+    container.ContentSequence = ContentSequence(texts)
     return container
 
 
-def text_item(name: Code, sentence: str) -> TextContentItem:
-    """Write a sentence as a content item."""
+def _text_item(name: Code, text: str) -> TextContentItem:
     return TextContentItem(
         name=name,
-        value=plain_text(sentence, _LONGEST_SENTENCE),
+        value=plain_text(text, _LONGEST_SENTENCE),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
 

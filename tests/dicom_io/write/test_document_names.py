@@ -60,7 +60,7 @@ def documents(run_description: RunDescription) -> Callable[[SourceSeries], dict[
         values = [RegionValues("left caudate", 41.25, 12.0, 40.5, 3.5, 2)]
         return {
             "report": measurement_report(values, regions, images, source, run_description, QUALITY),
-            "planar report": planar_report(values, mask, labels, regions, images, source, run_description, QUALITY),
+            "planar report": planar_report(values, mask, labels, images, source, run_description, QUALITY),
             "presentation state": presentation_state(images, source, run_description),
             "key objects": key_object_selection(images, ["A check failed."], source, run_description),
         }

@@ -17,9 +17,8 @@ from dicom_io.write.part10 import to_bytes
 from dicom_io.write.planar_report import planar_report
 from dicom_io.write.provenance import RunDescription
 from dicom_io.write.report import RegionValues
-from dicom_io.write.segmentation import segmentation
 from dicom_io.write.validation import validate
-from tests.dicom_io.write.conftest import NAMES, QUALITY, map_of, mask_and_labels
+from tests.dicom_io.write.conftest import QUALITY, map_of, mask_and_labels
 
 BRAIN = RegionValues("Brain", 0.0, 80.0, 0.5, 1200.0, 1)
 CAUDATE = RegionValues("left caudate", 41.23456789, 12.0, 40.5, 3.5, 2)
@@ -31,13 +30,12 @@ def made(simulated: SourceSeries, run_description: RunDescription):
     """Return the function that writes a planar report of the known mask, labels and map."""
     mask, labels = mask_and_labels(simulated)
     images = susceptibility_series(map_of(simulated), simulated, run_description)
-    regions = segmentation(mask, labels, NAMES, images, simulated, run_description)
 
     def make(values=(CAUDATE,), quality=None, sentences=(), labels=labels, images=images) -> Dataset:
         figures = quality or {}
-        return planar_report(values, mask, labels, regions, images, simulated, run_description, figures, sentences)
+        return planar_report(values, mask, labels, images, simulated, run_description, figures, sentences)
 
-    make.images, make.labels, make.regions = images, labels, regions
+    make.images, make.labels = images, labels
     return make
 
 
@@ -45,6 +43,11 @@ def groups_of(dataset: Dataset) -> list:
     """Read a report's measurement groups back."""
     read = highdicom.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(BytesIO(to_bytes(dataset))))
     return read.content.get_planar_roi_measurement_groups()
+
+
+def evaluations_of(report: Dataset) -> list[Dataset]:
+    """Return the texts behind the measurements."""
+    return list(report.ContentSequence[-1].ContentSequence)
 
 
 def values_of(group) -> dict[str, tuple[float, str]]:
@@ -87,14 +90,18 @@ def test_the_brain_is_drawn_from_the_mask(made) -> None:
     assert group.roi.value.tolist() == [[5, 5], [25, 5], [25, 25], [5, 25], [5, 5]]
 
 
-def test_quality_figures_refer_to_a_frame_of_the_brains_segment(made) -> None:
-    *_, group = groups_of(made([CAUDATE], QUALITY))
-    assert values_of(group)["Field noise median"] == (3.25, "[ppb]")
-    reference = group.referenced_segmentation_frame[0].ReferencedSOPSequence[0]
-    assert reference.ReferencedSOPInstanceUID == made.regions.SOPInstanceUID
-    frame = made.regions.PerFrameFunctionalGroupsSequence[reference.ReferencedFrameNumber - 1]
-    assert frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1
-    assert "ReferencedSegmentNumber" not in reference
+def test_quality_figures_are_texts_so_that_every_group_has_a_line(made) -> None:
+    report = made([CAUDATE], QUALITY, ("The field is noisy.",))
+    (group,) = groups_of(report)
+    assert group.roi is not None
+    said = [(item.ConceptNameCodeSequence[0].CodeMeaning, item.TextValue) for item in evaluations_of(report)]
+    assert said == [
+        ("Field noise median", "3.25 [ppb]"),
+        ("Mask volume", "1200.5 ml"),
+        ("N echoes used", "3"),
+        ("R2star median", "20 /s"),
+        ("What was found about the map", "The field is noisy."),
+    ]
 
 
 def test_pieces_left_out_and_holes_are_said(made) -> None:
@@ -102,7 +109,7 @@ def test_pieces_left_out_and_holes_are_said(made) -> None:
     labels[2, 20:22, 20] = 3
     labels[2, 7, 7] = 0
     report = made(labels=labels, sentences=("The field is noisy.",))
-    said = [item.TextValue for item in report.ContentSequence[-1].ContentSequence]
+    said = [item.TextValue for item in evaluations_of(report)]
     assert said == [
         "The field is noisy.",
         "left caudate, slice 3: the outline surrounds the largest of 2 pieces; pixels left out: 2.",
@@ -116,7 +123,7 @@ def test_a_line_too_long_to_be_written_is_left_out_and_said(made, monkeypatch: p
     labels[2:4, 8, 8] = 0
     report = made([CAUDATE, DENTATE], labels=labels)
     assert [group.tracking_identifier for group in groups_of(report)] == ["dentate R"]
-    said = [item.TextValue for item in report.ContentSequence[-1].ContentSequence]
+    said = [item.TextValue for item in evaluations_of(report)]
     assert said == ["left caudate is not drawn: its outline is too long for this kind of report."]
 
 

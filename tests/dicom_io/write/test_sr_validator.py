@@ -104,8 +104,8 @@ def test_the_form_that_draws_outlines_has_no_error(
     simulated: SourceSeries,
     learned_run: RunDescription,
 ) -> None:
-    mask, labels, regions, images = inputs
-    report = planar_report(values, mask, labels, regions, images, simulated, learned_run, quality, SENTENCES)
+    mask, labels, _, images = inputs
+    report = planar_report(values, mask, labels, images, simulated, learned_run, quality, SENTENCES)
     assert errors(judgement(report)) == []
 
 
