@@ -2,9 +2,12 @@ import pytest
 from pydicom.uid import (
     CTImageStorage,
     EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    KeyObjectSelectionDocumentStorage,
     MRImageStorage,
     RawDataStorage,
 )
@@ -12,7 +15,9 @@ from pydicom.uid import (
 from dicom_io.network.contexts import (
     LOSSY,
     MOST_CONTEXTS,
+    RESULT_CLASSES,
     contexts_to_offer,
+    lots_of_objects,
     sop_class_name,
     storage_contexts,
 )
@@ -50,6 +55,21 @@ def test_more_contexts_than_an_association_can_carry_are_refused() -> None:
     many = [(f"1.2.3.{number}", JPEG2000Lossless) for number in range(MOST_CONTEXTS + 1)]
     with pytest.raises(ValueError, match="smaller lots"):
         contexts_to_offer(many)
+
+
+def test_lots_keep_the_order_and_each_fits_into_one_association() -> None:
+    many = [(f"1.2.3.{number % 60}", ExplicitVRBigEndian) for number in range(200)]
+    lots = lots_of_objects(many, lambda pair: pair)
+    assert [pair for lot in lots for pair in lot] == many
+    assert len(lots) > 1
+    assert all(len(contexts_to_offer(lot)) <= MOST_CONTEXTS for lot in lots)
+    assert lots_of_objects(many[:40] * 50, lambda pair: pair) == [many[:40] * 50]
+
+
+def test_what_the_node_makes_fits_into_one_association() -> None:
+    made = [(sop_class, ExplicitVRLittleEndian) for sop_class in RESULT_CLASSES]
+    assert len(lots_of_objects(made, lambda pair: pair)) == 1
+    assert {GrayscaleSoftcopyPresentationStateStorage, KeyObjectSelectionDocumentStorage} <= set(RESULT_CLASSES)
 
 
 def test_a_malformed_sop_class_is_not_repeated_in_a_sentence() -> None:

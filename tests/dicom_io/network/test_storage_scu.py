@@ -5,19 +5,23 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.uid import (
+    CTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     MRImageStorage,
     RLELossless,
     SegmentationStorage,
 )
-from pynetdicom import AE, evt
+from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
 
 from dicom_io.errors import NotDicom, PeerRefused, PeerUnreachable
+from dicom_io.network.contexts import MOST_CONTEXTS
 from dicom_io.network.part10 import read_envelope
 from dicom_io.network.peers import Peer
-from dicom_io.network.storage_scu import MOST_NEW_ASSOCIATIONS, SendResult, meaning_of, send
+from dicom_io.network.storage_scu import MOST_NEW_ASSOCIATIONS, SendResult, send
 from tests.dicom_io.network.conftest import Provider, write_image
 from tests.waiting import eventually, free_port, is_listening
 
@@ -129,13 +133,13 @@ def test_a_peer_that_answers_nothing_is_left_alone_after_a_few_associations(
 
 
 def start_archive(
-    syntaxes: list[str], classes: list[str], kept: list[pydicom.Dataset], largest_pdu: int = 16382
+    syntaxes: list[str], classes: list[str], kept: list[pydicom.Dataset], largest_pdu: int = 16382, status: int = 0
 ) -> tuple[object, Peer]:
     def keep(event: evt.Event) -> int:
         stored = event.dataset
         stored.file_meta = event.file_meta
         kept.append(stored)
-        return 0x0000
+        return status
 
     archive = AE("ARCHIVE")
     archive.maximum_pdu_size = largest_pdu
@@ -197,11 +201,99 @@ def test_an_object_type_that_the_peer_does_not_take_does_not_hold_back_the_other
     assert kept[0].SOPInstanceUID == read_envelope(image).SOPInstanceUID
 
 
+def test_a_peer_that_takes_none_of_the_kinds_says_so_of_each_object(image: Path, tmp_path: Path) -> None:
+    segmentation = write_image(tmp_path / "segmentation.dcm", sop_class=SegmentationStorage)
+    heard: list[SendResult] = []
+    server, peer = start_archive([ExplicitVRLittleEndian], [CTImageStorage], [])
+    try:
+        with pytest.raises(PeerRefused, match=r"stored 0 of 2 objects.*takes no MR Image Storage"):
+            send(peer, [image, segmentation], heard.append)
+    finally:
+        server.shutdown()
+    assert [(result.status, result.is_not_taken) for result in heard] == [(None, True)] * 2
+    assert "Segmentation Storage" in heard[1].meaning
+
+
 @pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007])
-def test_a_warning_means_that_the_object_is_stored(status: int) -> None:
-    assert SendResult(Path("x"), "1.2", status, meaning_of(status)).is_accepted
+def test_a_warning_counts_as_stored_and_is_told(image: Path, status: int) -> None:
+    server, peer = start_archive([ExplicitVRLittleEndian], [MRImageStorage], [], status=status)
+    try:
+        (result,) = send(peer, [image])
+    finally:
+        server.shutdown()
+    assert (result.status, result.is_accepted, result.is_warning) == (status, True, True)
+    assert result.meaning.startswith("stored with a warning: ")
 
 
-@pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC000, 0x0110, 0x0122, 0x0124, 0xB001, None])
-def test_everything_else_does_not(status: int | None) -> None:
-    assert not SendResult(Path("x"), "1.2", status, "").is_accepted
+@pytest.mark.parametrize(
+    ("status", "is_not_taken", "is_duplicate"),
+    [(0x0122, True, False), (0x0111, False, True), (0xA700, False, False), (0xB001, False, False)],
+)
+def test_a_failure_says_whether_another_attempt_can_help(
+    image: Path, status: int, is_not_taken: bool, is_duplicate: bool
+) -> None:
+    heard: list[SendResult] = []
+    server, peer = start_archive([ExplicitVRLittleEndian], [MRImageStorage], [], status=status)
+    try:
+        with pytest.raises(PeerRefused, match=f"0x{status:04X}"):
+            send(peer, [image], heard.append)
+    finally:
+        server.shutdown()
+    assert [(r.is_accepted, r.is_not_taken, r.is_duplicate) for r in heard] == [(False, is_not_taken, is_duplicate)]
+
+
+def test_a_peer_that_knows_other_callers_only_rejects_the_association(image: Path) -> None:
+    archive = AE("ARCHIVE")
+    archive.add_supported_context(MRImageStorage, ExplicitVRLittleEndian)
+    archive.require_calling_aet = ["SOMEBODY"]
+    server = archive.start_server(("127.0.0.1", 0), block=False)
+    try:
+        with pytest.raises(PeerUnreachable, match="Check the AE titles on both sides"):
+            send(Peer("PACS", "ARCHIVE", "127.0.0.1", server.server_address[1]), [image])
+    finally:
+        server.shutdown()
+
+
+def test_more_kinds_than_one_association_can_offer_go_over_several(tmp_path: Path) -> None:
+    every = [str(context.abstract_syntax) for context in StoragePresentationContexts]
+    classes = [sop_class for sop_class in every if uid_to_service_class(sop_class) is StorageServiceClass][:50]
+    files = [write_image(tmp_path / f"{number}.dcm", sop_class=sop_class) for number, sop_class in enumerate(classes)]
+    kept: list[pydicom.Dataset] = []
+    server, peer = start_archive([ExplicitVRLittleEndian], classes, kept)
+    associations: list[int] = []
+    server.bind(evt.EVT_ACCEPTED, lambda event: associations.append(len(event.assoc.requestor.requested_contexts)))
+    try:
+        results = send(peer, files)
+    finally:
+        server.shutdown()
+    assert [result.path for result in results] == files
+    assert [dataset.SOPClassUID for dataset in kept] == classes
+    assert len(associations) == 2
+    assert all(n_contexts <= MOST_CONTEXTS for n_contexts in associations)
+
+
+@pytest.mark.e2e
+def test_dcmrecv_that_takes_only_images_refuses_the_rest_one_by_one(
+    dcmtk: Callable[[str], str], tmp_path: Path
+) -> None:
+    folder, port, profile = tmp_path / "stored", free_port(), tmp_path / "profile.cfg"
+    folder.mkdir()
+    profile.write_text(
+        "[[TransferSyntaxes]]\n[Plain]\nTransferSyntax1=LittleEndianExplicit\n"
+        f"[[PresentationContexts]]\n[Images]\nPresentationContext1={MRImageStorage}\\Plain\n"
+        "[[Profiles]]\n[Default]\nPresentationContexts=Images\n"
+    )
+    segmentation = write_image(tmp_path / "segmentation.dcm", sop_class=SegmentationStorage)
+    image = write_image(tmp_path / "image.dcm")
+    command = [dcmtk("dcmrecv"), "-xf", str(profile), "Default", "-od", str(folder), str(port)]
+    process = subprocess.Popen(command)
+    heard: list[SendResult] = []
+    try:
+        eventually(lambda: is_listening(port), 20, "dcmrecv's start")
+        with pytest.raises(PeerRefused, match="stored 1 of 2"):
+            send(Peer("DCMTK", "DCMRECV", "127.0.0.1", port), [segmentation, image], heard.append)
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert [(result.is_accepted, result.is_not_taken) for result in heard] == [(False, True), (True, False)]
+    assert len(list(folder.iterdir())) == 1

@@ -100,7 +100,8 @@ def running_web_archive(certificate: Path | None = None) -> Iterator[WebArchive]
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # A handshake that fails would otherwise leave its socket to the garbage collector.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     archive.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
