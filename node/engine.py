@@ -43,16 +43,22 @@ class Jobs:
     def enqueue_delivery(
         self, session: Session, series_key: str, revision: int, peer: str, attempt: int, delay_s: float
     ) -> None:
-        """Let a worker try to deliver a run's objects to one peer, not before `delay_s` [s] have passed.
+        """Let a worker look at the delivery of a run's objects to one peer, not before `delay_s` [s] have passed.
 
-        Every attempt is a job of its own, so that a peer that is down for a night occupies no worker.
+        Every look is a job of its own, so that a peer that is down for a night, or commits only then, occupies no
+        worker.
         """
-        # A peer's name is free text; an identifier of the engine is not.
-        peer_id = hashlib.sha256(peer.encode()).hexdigest()[:8]
-        workflow_id = f"deliver-{series_key}-r{revision}-{peer_id}-a{attempt}"
+        workflow_id = self.delivery_id(series_key, revision, peer, attempt)
         self._enqueue(
             session, DELIVER_WORKFLOW, DELIVERY_QUEUE, workflow_id, delay_s, series_key, revision, peer, attempt
         )
+
+    @staticmethod
+    def delivery_id(series_key: str, revision: int, peer: str, attempt: int) -> str:
+        """Return the engine's name of one job to a peer."""
+        # A peer's name is free text; an identifier of the engine is not.
+        peer_id = hashlib.sha256(peer.encode()).hexdigest()[:8]
+        return f"deliver-{series_key}-r{revision}-{peer_id}-a{attempt}"
 
     def status(self, workflow_id: str) -> str | None:
         """Return the engine's word for a workflow, e.g. `SUCCESS`, or None where it knows none."""

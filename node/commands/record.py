@@ -13,6 +13,7 @@ from rich.text import Text
 from sqlalchemy.orm import Session
 
 import db.audit
+import db.deliveries
 import db.instances
 import db.provenance
 import db.runs
@@ -47,7 +48,8 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
     """Print the series, the newest first."""
     with reading(config) as session:
         known = db.series.list_series(session, state, limit)
-        rows = [series.as_dict() for series in known]
+        sent = db.deliveries.of_series(session, {series.key: series.revision for series in known})
+        rows = [series.as_dict() | {"peers": db.deliveries.summary(sent.get(series.key, ()))} for series in known]
     if as_json:
         print_json(rows)
         return
@@ -63,7 +65,7 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
             row["calling_ae"],
             f"{row['rule']} → {row['recipe']}" if row["recipe"] else "",
             moment(row["changed_at"]),
-            row["sentence"] or under_way(row) or (row["completeness"] if row["state"] == "received" else ""),
+            row["sentence"] or under_way(row) or waited_for(row),
         )
     out.print(table)
 
@@ -125,9 +127,11 @@ def print_run(run: dict[str, Any]) -> None:
     rows = Table.grid(padding=(0, 2))
     rows.add_row("made", ", ".join(f"{count} × {kind}" for kind, count in made.items()) or "nothing yet")
     for peer, entry in run["peers"].items():
-        rows.add_row(
-            f"to {peer}", f"{entry['delivered']} delivered, {entry['pending']} pending, {entry['failed']} failed"
-        )
+        rows.add_row(f"to {peer}", in_states(entry))
+        if entry.get("sentence"):
+            rows.add_row("", Text(entry["sentence"], style="yellow"))
+    for asked in run["commitments"]:
+        rows.add_row("commitment", transaction(asked))
     rows.add_row("recipe", f"{run['recipe']['name']}, SHA-256 {run['recipe']['digest']}")
     rows.add_row("inputs", f"{len(run['inputs'])} instances, SHA-256 {run['input_digest']}")
     rows.add_row("software", ", ".join(f"{name} {version}" for name, version in flat(run["software"])))
@@ -264,6 +268,37 @@ def styled_state(state: str) -> Text:
 def moment(text: str | None) -> str:
     """Return a time for reading, in local time."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else ""
+
+
+def in_states(entry: dict[str, Any]) -> str:
+    """Return how many objects a peer has in which state, and what proves it; nothing that is not."""
+    proofs = {"committed": "committed", "found": "found by query", "answered": "on the answer to the store alone"}
+    proved = ", ".join(f"{entry[name]} {meaning}" for name, meaning in proofs.items() if entry[name])
+    states = {
+        "delivered": f"{entry['delivered']} delivered ({proved})",
+        "accepted": f"{entry['accepted']} accepted, not yet committed",
+        "pending": f"{entry['pending']} pending",
+        "refused": f"{entry['refused']} refused ({', '.join(words(kind) for kind in entry.get('refused_kinds', ()))})",
+        "failed": f"{entry['failed']} failed",
+    }
+    again = [f"{entry['resends']} sent again"] if entry["resends"] else []
+    return ", ".join([*(text for state, text in states.items() if entry[state]), *again])
+
+
+def transaction(asked: dict[str, Any]) -> str:
+    """Return one request for storage commitment in a line."""
+    said = f"{asked['n_committed']} committed, {asked['n_failed']} not, " if asked["state"] == "answered" else ""
+    when = moment(asked["answered_at"] or asked["requested_at"])
+    return f"{asked['peer']}: {asked['n_asked']} objects asked for, {said}{asked['state']} {when}"
+
+
+def waited_for(row: dict[str, Any]) -> str:
+    """Return what a series waits for: more images, or peers."""
+    if row["state"] == "received":
+        return str(row["completeness"])
+    if row["state"] == "encoded":
+        return "; ".join(f"{peer}: {in_states(entry)}" for peer, entry in row["peers"].items())
+    return ""
 
 
 def under_way(row: dict[str, Any]) -> str:

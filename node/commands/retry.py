@@ -23,10 +23,13 @@ def retry_series(text: str, config: Path, as_json: bool) -> None:
             found = db.provenance.find_series(session, text)
         if not found:
             raise UnknownSeries(f"The record holds no series {text!r}; `lodestone list` shows all.")
-        for series in found:
-            retry(services, series.key)
-    keys = [series.key for series in found]
+        ended = {series.key: f"{series.state}. {series.sentence}".strip() for series in found}
+        for key in ended:
+            retry(services, key)
+    keys = list(ended)
     if as_json:
         print_json({"retried": keys})
     else:
+        for key, end in ended.items():
+            out.print(f"{key} was {end}")
         out.print(f"{', '.join(keys)} will be mapped once more; `lodestone list -c {config}` shows how it goes.")

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 import db.audit
+import db.commitments
+import db.deliveries
+import db.runs
 import db.series
+from db.base import now
+from db.commitments import CommitmentState
+from db.deliveries import DeliveryState, Evidence
 from db.series import State
 from db.session import Database, migrate
 from node.cli import main
@@ -103,9 +109,9 @@ def test_an_object_made_elsewhere_has_no_provenance_here(config: Path, monkeypat
 
 
 def test_a_retried_series_is_received_once_more(config: Path, monkeypatch, capsys) -> None:
-    assert run(monkeypatch, "retry", UID, "-c", str(config)) == 0
+    assert json.loads(printed(monkeypatch, capsys, "retry", UID, "-c", str(config), "--json"))["retried"]
 
-    (series,) = json.loads(printed(monkeypatch, capsys, "list", "-c", str(config), "--json").split("\n", 1)[-1])
+    (series,) = json.loads(printed(monkeypatch, capsys, "list", "-c", str(config), "--json"))
     assert (series["state"], series["revision"]) == ("received", 2)
 
 
@@ -122,6 +128,7 @@ def test_a_run_with_a_network_shows_weights_whose_map_it_is_and_each_region_s_do
     record = {
         "outputs": [],
         "peers": {},
+        "commitments": [],
         "recipe": {"name": "learned", "digest": "b" * 64},
         "inputs": [],
         "input_digest": "c" * 64,
@@ -140,3 +147,51 @@ def test_a_run_with_a_network_shows_weights_whose_map_it_is_and_each_region_s_do
     assert "map learned" in text
     assert "check The map explains the field." in text
     assert "red nucleus 50.0 10.0 50.0 0.20 42.0 8.0 4.1 17.5" in text
+
+
+@pytest.fixture
+def delivering(config: Path) -> Path:
+    """Let the record hold a second series: one peer has committed to part, another does not take the report."""
+    database = Database(load_settings(config).database_url)
+    made = [("2.25.1", "susceptibility"), ("2.25.2", "susceptibility"), ("2.25.3", "report")]
+    with database.begin() as session:
+        held = db.series.create(session, "1.2.4", "1.2.3", "SCANNER")
+        for word in db.series.JOURNEY[1:5]:
+            db.series.change_state(session, held, word)
+        columns = {"input_digest": "b", "recipe_name": "default", "recipe_text": "", "recipe_digest": "d"}
+        run = db.runs.begin(session, held.key, 1, quality={}, software={}, **columns)
+        db.deliveries.plan(session, run.key, made, {"PACS": None, "RESEARCH": {"susceptibility", "report"}})
+        asked = db.commitments.plan(session, "2.25.9", run.key, "PACS", ["2.25.1", "2.25.2"], now())
+        asked.state, asked.n_committed, asked.n_failed = CommitmentState.ANSWERED, 1, 1
+        for row in db.deliveries.of_run(session, run.key):
+            row.accept()
+        committed, _, report, *others = db.deliveries.of_run(session, run.key)
+        committed.deliver(Evidence.COMMITTED)
+        report.deliver(Evidence.FOUND)
+        others[2].end(DeliveryState.REFUSED, "RESEARCH: the peer takes no report.")
+    database.close()
+    return config
+
+
+def test_list_tells_what_an_encoded_series_waits_for(delivering: Path, monkeypatch, capsys) -> None:
+    text = " ".join(printed(monkeypatch, capsys, "list", "--state", "encoded", "-c", str(delivering)).split())
+
+    assert "accepted, not yet committed" in text
+    (row,) = json.loads(printed(monkeypatch, capsys, "list", "--state", "encoded", "-c", str(delivering), "--json"))
+    assert (row["peers"]["PACS"]["committed"], row["peers"]["PACS"]["accepted"]) == (1, 1)
+    assert row["peers"]["RESEARCH"]["refused_kinds"] == ["report"]
+
+
+def test_show_tells_for_each_peer_what_is_proved_and_what_is_refused(delivering: Path, monkeypatch, capsys) -> None:
+    text = " ".join(printed(monkeypatch, capsys, "show", "1.2.4", "-c", str(delivering)).split())
+
+    assert "2 delivered (1 committed, 1 found by query), 1 accepted, not yet committed" in text
+    assert "2 accepted, not yet committed, 1 refused (report)" in text
+    assert "RESEARCH: the peer takes no report." in text
+    assert "PACS: 2 objects asked for, 1 committed, 1 not, answered" in text
+
+
+def test_retry_tells_how_the_series_had_ended(config: Path, monkeypatch, capsys) -> None:
+    text = printed(monkeypatch, capsys, "retry", UID, "-c", str(config))
+
+    assert "was refused. Echo 3 lacks slices 17–19." in text
