@@ -1,3 +1,4 @@
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from dicom_io.errors import PeerRefused, PeerUnreachable, QueryNotOffered
 from dicom_io.network import query
 from dicom_io.network.peers import Peer
 from dicom_io.network.query import find_held
+from dicom_io.network.storage_commitment import offers_commitment
 from dicom_io.network.storage_scu import send
 from tests.dicom_io.network.conftest import write_image
 from tests.e2e.orthanc import running_orthanc
-from tests.waiting import free_port
+from tests.waiting import eventually, free_port, is_listening
 
 STUDY, SERIES = "1.2.3", "1.2.3.4"
 
@@ -135,3 +137,33 @@ def test_orthanc_says_what_it_holds(program: Callable[[str], str], tmp_path: Pat
         assert find_held(peer, *asked) == frozenset()
         send(peer, [path], calling_ae="NODE")
         assert find_held(peer, *asked) == {image.SOPInstanceUID}
+
+
+@pytest.fixture
+def dcmqrscp(dcmtk: Callable[[str], str], tmp_path: Path) -> Iterator[Peer]:
+    """Run DCMTK's archive, which knows NODE, and return its address."""
+    folder, port, configuration = tmp_path / "archive", free_port(), tmp_path / "dcmqrscp.cfg"
+    folder.mkdir()
+    configuration.write_text(
+        f"NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 4\n"
+        "HostTable BEGIN\nnode = (NODE, localhost, 11112)\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
+        f"AETable BEGIN\nARCHIVE {folder} RW (10, 1024mb) ANY\nAETable END\n"
+    )
+    process = subprocess.Popen([dcmtk("dcmqrscp"), "-c", str(configuration)])
+    try:
+        eventually(lambda: is_listening(port), 20, "dcmqrscp's start")
+        yield Peer("DCMTK", "ARCHIVE", "127.0.0.1", port)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.e2e
+def test_dcmtk_s_archive_says_what_it_holds_and_offers_no_commitment(dcmqrscp: Peer, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "image.dcm")
+    image, missing = pydicom.dcmread(path), generate_uid()
+    asked = (image.StudyInstanceUID, image.SeriesInstanceUID, [image.SOPInstanceUID, missing], "NODE")
+    assert find_held(dcmqrscp, *asked) == frozenset()
+    send(dcmqrscp, [path], calling_ae="NODE")
+    assert find_held(dcmqrscp, *asked) == {image.SOPInstanceUID}
+    assert not offers_commitment(dcmqrscp, "NODE")

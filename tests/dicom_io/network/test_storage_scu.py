@@ -1,5 +1,6 @@
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -26,30 +27,55 @@ from tests.dicom_io.network.conftest import Provider, write_image
 from tests.waiting import eventually, free_port, is_listening
 
 
-@pytest.fixture
-def storescp(dcmtk: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[Peer, Path]]:
-    """Run DCMTK's storescp and return its address and the folder it stores into."""
-    folder, port = tmp_path / "stored", free_port()
+@contextmanager
+def running_storescp(storescp: str, folder: Path, *options: str) -> Iterator[Peer]:
+    """Run DCMTK's storescp, which stores into `folder`."""
     folder.mkdir()
-    process = subprocess.Popen([dcmtk("storescp"), "+B", "-od", str(folder), str(port)])
+    port = free_port()
+    process = subprocess.Popen([storescp, "+B", "-od", str(folder), *options, str(port)])
     try:
         eventually(lambda: is_listening(port), 20, "storescp's start")
-        yield Peer("DCMTK", "STORESCP", "127.0.0.1", port), folder
+        yield Peer("DCMTK", "STORESCP", "127.0.0.1", port)
     finally:
         process.terminate()
         process.wait(20)
 
 
 @pytest.mark.e2e
-def test_dcmtk_stores_what_we_send_and_every_answer_is_heard(storescp: tuple[Peer, Path], tmp_path: Path) -> None:
-    peer, folder = storescp
+def test_dcmtk_stores_what_we_send_and_every_answer_is_heard(dcmtk: Callable[[str], str], tmp_path: Path) -> None:
+    folder = tmp_path / "stored"
     images = [write_image(tmp_path / f"{number}.dcm") for number in range(3)]
     heard: list[SendResult] = []
-    results = send(peer, images, heard.append)
+    with running_storescp(dcmtk("storescp"), folder) as peer:
+        results = send(peer, images, heard.append)
     assert results == heard
     assert [(result.path, result.status, result.is_accepted) for result in results] == [(p, 0, True) for p in images]
     stored = sorted((pydicom.dcmread(path) for path in folder.iterdir()), key=lambda d: d.SOPInstanceUID)
     assert stored == sorted((pydicom.dcmread(path) for path in images), key=lambda d: d.SOPInstanceUID)
+
+
+@pytest.mark.e2e
+def test_dcmtk_that_refuses_every_association_is_told(dcmtk: Callable[[str], str], tmp_path: Path, image: Path) -> None:
+    with (
+        running_storescp(dcmtk("storescp"), tmp_path / "stored", "--refuse") as peer,
+        pytest.raises(PeerUnreachable, match="rejected the association"),
+    ):
+        send(peer, [image])
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("option", ["--abort-after", "--abort-during"])
+def test_dcmtk_that_aborts_at_every_object_has_stored_none(
+    dcmtk: Callable[[str], str], tmp_path: Path, option: str
+) -> None:
+    images = [write_image(tmp_path / f"{number}.dcm") for number in range(6)]
+    heard: list[SendResult] = []
+    with (
+        running_storescp(dcmtk("storescp"), tmp_path / "stored", option) as peer,
+        pytest.raises(PeerRefused, match=r"stored 0 of 6 objects.*no answer"),
+    ):
+        send(peer, images, heard.append)
+    assert [(result.status, result.is_accepted) for result in heard] == [(None, False)] * (1 + MOST_NEW_ASSOCIATIONS)
 
 
 def test_nothing_to_send_opens_no_association() -> None:
