@@ -232,9 +232,7 @@ class _Making:
             yield ObjectKind.REPORT, report
         if ObjectKind.PLANAR_REPORT in kinds:
             mask, labels = outcome.maps["mask"].astype(bool), outcome.regions.labels
-            planar = planar_report(
-                values, mask, labels, self.segmentation, self.images, self.source, self.run, figures, sentences
-            )
+            planar = planar_report(values, mask, labels, self.images, self.source, self.run, figures, sentences)
             yield ObjectKind.PLANAR_REPORT, planar
 
     def _pages(self) -> Made:

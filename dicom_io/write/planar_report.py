@@ -41,8 +41,8 @@ from dicom_io.write.report_items import (
 from dicom_io.write.segmentation import segments
 
 # Viewers list a measurement by its name without its derivation: two of one name could not be told apart.
-_SPREAD = private_code("Standard deviation in the outline")
-_WHOLE_MEAN = private_code("Mean magnetic susceptibility of the whole region")
+_SPREAD = private_code("SD in the outline")
+_WHOLE_MEAN = private_code("Mean of the whole region")
 # GraphicData is FL, whose length field has 16 bits (PS3.5 7.1.2).
 _MOST_POINTS = 65534 // 8
 

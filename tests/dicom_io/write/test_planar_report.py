@@ -68,14 +68,14 @@ def test_the_first_values_are_those_of_the_pixels_inside_and_the_whole_regions_m
     values = values_of(group)
     assert list(values) == [
         "Magnetic Susceptibility",
-        "Standard deviation in the outline",
+        "SD in the outline",
         "Area",
-        "Mean magnetic susceptibility of the whole region",
+        "Mean of the whole region",
     ]
     assert values["Magnetic Susceptibility"] == (pytest.approx(inside.mean(), rel=1e-5), "[ppb]")
-    assert values["Standard deviation in the outline"] == (pytest.approx(inside.std(), rel=1e-5), "[ppb]")
+    assert values["SD in the outline"] == (pytest.approx(inside.std(), rel=1e-5), "[ppb]")
     assert values["Area"] == (9 * 1.0 * 1.5, "mm2")
-    assert values["Mean magnetic susceptibility of the whole region"] == (41.2346, "[ppb]")
+    assert values["Mean of the whole region"] == (41.2346, "[ppb]")
 
 
 def test_a_group_names_its_region_and_side(made) -> None:
