@@ -5,8 +5,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -23,6 +21,8 @@ from dicom_io.network.verification import echo
 from node import app
 from node.errors import NodeError
 from node.inbox import Inbox
+from node.installation_finding import LOOPBACK, Finding, Level
+from node.peer_check import look_at_peer
 from node.recipe_files import read_recipe
 from node.settings import Settings
 from pipeline.networks.cards import training_state
@@ -34,27 +34,8 @@ from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import l
 # SQLite's locks do not hold on these, and a record that two writers damage is no record.
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
 OWN_ANSWER_WITHIN_S = 3.0
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # A 256 × 256 × 128 series of five echoes needs less than this, with the node around it.
 NEEDED_MEMORY_GIB = 8.0
-
-
-class Level(StrEnum):
-    """How bad a finding is; only a problem makes `lodestone check` fail."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at, and what to do about it where it is not in order."""
-
-    what: str
-    level: Level
-    sentence: str
-    remedy: str = ""
 
 
 def check(settings: Settings) -> Iterator[Finding]:
@@ -241,14 +222,7 @@ def _peers(settings: Settings) -> Iterator[Finding]:
     if not settings.peers:
         yield Finding("peers", Level.WARNING, "Results would be sent nowhere.", "Add a [[peers]] for the archive.")
     for entry in settings.peers:
-        peer = peers.Peer(entry.name, entry.ae_title, entry.host, entry.port)
-        try:
-            seconds = echo(peer, settings.node.ae_title)
-        except DicomError as error:
-            remedy = f"Start it, open the firewall, and enter {settings.node.ae_title} there as a known AE title."
-            yield Finding(f"peer {entry.name}", Level.PROBLEM, str(error), remedy)
-            continue
-        yield Finding(f"peer {entry.name}", Level.OK, f"{peer} answered C-ECHO in {1000 * seconds:.0f} ms.")
+        yield from look_at_peer(settings, entry)
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.text import Text
 
 from node.commands.console import FAILED, out, print_json
-from node.installation_check import Finding, Level, check
+from node.installation_check import check
+from node.installation_finding import Finding, Level
 from node.settings import load_settings
 
 MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.PROBLEM: ("✗", "bold red")}

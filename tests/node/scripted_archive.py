@@ -9,7 +9,11 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_io.network.contexts import IMAGE_CLASSES, RESULT_CLASSES
@@ -45,6 +49,7 @@ class ScriptedArchive:
 
     script: Script = field(default_factory=Script)
     reports_to: Peer | None = None
+    host: str = "127.0.0.1"
     port: int = 0
     stores: Counter[str] = field(default_factory=Counter)
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -61,12 +66,13 @@ class ScriptedArchive:
         for sop_class in (*IMAGE_CLASSES, *RESULT_CLASSES):
             if sop_class not in self.script.refused_classes:
                 entity.add_supported_context(sop_class, [UID(syntax) for syntax in self.script.syntaxes])
+        entity.add_supported_context(Verification)
         if self.script.offers_commitment:
             entity.add_supported_context(StorageCommitmentPushModel)
         if self.script.offers_query:
             entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._take), (evt.EVT_C_FIND, self._find)]
-        self._server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        self._server = entity.start_server((self.host, self.port), block=False, evt_handlers=handlers)
         self.port = self._server.server_address[1]
         return self
 
