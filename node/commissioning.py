@@ -122,9 +122,7 @@ def make_kit(seed: str, day: date, node_ae_title: str) -> Kit:
         ObjectKind.PARAMETRIC_MAP: [parametric_map(values / 1000, images, source, run)],
         ObjectKind.SEGMENTATION: [regions],
         ObjectKind.REPORT: [measurement_report(measured, regions, images, source, run, QUALITY, SENTENCES)],
-        ObjectKind.PLANAR_REPORT: [
-            planar_report(measured, mask, labels, regions, images, source, run, QUALITY, SENTENCES)
-        ],
+        ObjectKind.PLANAR_REPORT: [planar_report(measured, mask, labels, images, source, run, QUALITY, SENTENCES)],
         ObjectKind.PRESENTATION: [presentation_state(images, source, run)],
     }
     for made in objects.values():

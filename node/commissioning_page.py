@@ -51,7 +51,10 @@ _SHOWN_SLICE = SHAPE[0] - 1
 
 _OTHER_CHECKS = {
     ObjectKind.PARAMETRIC_MAP: ("Parametric Map", "lies on the squares and reads −0.2, 0, +0.1 and +0.2 ppm."),
-    ObjectKind.SEGMENTATION: ("Segmentation", "four coloured regions cover the four squares, named by their sides."),
+    ObjectKind.SEGMENTATION: (
+        "Segmentation",
+        "four coloured regions cover the squares, named by their sides; “Brain” is the block.",
+    ),
     ObjectKind.REPORT: ("Report", "lists the four squares with the means of the table above and a deviation of 0."),
     ObjectKind.PLANAR_REPORT: ("Outlines", "the second report draws an outline around each square with its mean."),
     ObjectKind.PRESENTATION: ("Presentation", "applying it changes nothing: it asks for the window the images have."),

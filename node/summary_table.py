@@ -18,6 +18,7 @@ _LONGEST_NAME = 34
 _LINE, _SHADE = colors.HexColor("#b8c0c8"), colors.HexColor("#eef1f4")
 _ABSENT = "–"
 _COLUMNS_IN_FULL_SIZE = 3
+_SHARES = {"mean ± SD": 2.1, "90 % ±": 1.2, "classical": 1.4}
 _SIDES = {RIGHT.value: "right", LEFT.value: "left"}
 
 
@@ -128,8 +129,8 @@ def _whole_table(rows: Sequence[Pair], columns: Sequence[str], width: float, fon
 
 def _widths(columns: Sequence[str], n_sides: int, width: float) -> list[float]:
     """Give the name what the numbers leave; a mean with its spread needs twice the room of a number."""
-    shares = [2.2 if column == "mean ± SD" else 1.15 for column in columns]
-    name = (46 if len(columns) <= _COLUMNS_IN_FULL_SIZE else 38) * mm
+    shares = [_SHARES.get(column, 1.15) for column in columns]
+    name = (46 if len(columns) <= _COLUMNS_IN_FULL_SIZE else 35) * mm
     unit = (width - name) / (n_sides * sum(shares))
     return [name, *([share * unit for share in shares] * n_sides)]
 
