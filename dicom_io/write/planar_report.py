@@ -38,7 +38,7 @@ from dicom_io.write.report_items import (
     quality_texts,
     sentence_items,
 )
-from dicom_io.write.segmentation import segments
+from dicom_io.write.segmentation import BRAIN_SEGMENT, segments
 
 # Viewers list a measurement by its name without its derivation: two of one name could not be told apart.
 _SPREAD = private_code("SD in the outline")
@@ -79,7 +79,7 @@ def planar_report(
     Parameters
     ----------
     regions
-        The values of each region, in the order in which they are to be read.
+        The values of each region, in the order in which they are to be read; without any the brain is drawn.
     mask
         `(z, y, x)`, true in the brain.
     labels
@@ -101,7 +101,8 @@ def planar_report(
         There is nothing to draw, a region is in neither mask nor labels, or a value is not finite.
     """
     stored = _stored_values(images)
-    drawn, not_drawn = _draw(regions, mask, labels, stored)
+    _check_grid(mask, labels, stored)
+    drawn, not_drawn = _draw(regions or [_brain(mask, stored)], mask, labels, stored)
     if not drawn:
         message = "There is no region to draw, so the planar report would be empty."
         raise InvalidObject(message)
@@ -125,12 +126,15 @@ def _stored_values(images: Sequence[Dataset]) -> np.ndarray:
     return np.concatenate([np.frombuffer(image.PixelData, "<i2").reshape(shape) for image in images])
 
 
-def _draw(
-    regions: Sequence[RegionValues], mask: np.ndarray, labels: np.ndarray | None, stored: np.ndarray
-) -> tuple[list[_Drawn], list[str]]:
+def _check_grid(mask: np.ndarray, labels: np.ndarray | None, stored: np.ndarray) -> None:
     if mask.shape != stored.shape or (labels is not None and labels.shape != stored.shape):
         message = f"The regions are not on the grid of the images, which has shape {stored.shape}."
         raise InvalidObject(message)
+
+
+def _draw(
+    regions: Sequence[RegionValues], mask: np.ndarray, labels: np.ndarray | None, stored: np.ndarray
+) -> tuple[list[_Drawn], list[str]]:
     label_of = {segment.number: segment.label for segment in segments(labels, {})}
     drawn, not_drawn = [], []
     for values in regions:
@@ -140,6 +144,16 @@ def _draw(
         else:
             drawn.append(_Drawn(values, outline, stored))
     return drawn, not_drawn
+
+
+def _brain(mask: np.ndarray, stored: np.ndarray) -> RegionValues:
+    values = stored[mask.astype(bool)]
+    if not values.size:
+        message = "The brain mask is empty, so there is no region to draw; look at the magnitude images."
+        raise InvalidObject(message)
+    # The volume is not written in this form.
+    mean, sd, median = float(values.mean()), float(values.std()), float(np.median(values))
+    return RegionValues("Brain", mean, sd, median, volume_ml=0.0, segment_number=BRAIN_SEGMENT)
 
 
 def _voxels(

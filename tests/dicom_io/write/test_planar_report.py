@@ -147,9 +147,20 @@ def test_labels_of_another_grid_are_refused(made) -> None:
         made(labels=made.labels[:, 1:])
 
 
-def test_a_report_of_nothing_is_refused(made) -> None:
-    with pytest.raises(InvalidObject, match="empty"):
-        made([])
+def test_without_regions_the_brain_is_drawn(made) -> None:
+    (group,) = groups_of(made([], QUALITY))
+    assert group.tracking_identifier == "Brain"
+    assert group.roi.value.tolist() == [[5, 5], [25, 5], [25, 25], [5, 25], [5, 5]]
+    stored = np.stack([np.frombuffer(image.PixelData, "<i2").reshape(32, 30) for image in made.images])
+    assert values_of(group)["Mean of the whole region"][0] == pytest.approx(stored[1:-1, 5:25, 5:25].mean(), rel=1e-5)
+
+
+def test_an_empty_mask_without_regions_is_refused(
+    made, simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    empty = np.zeros(simulated.geometry.shape, bool)
+    with pytest.raises(InvalidObject, match="mask is empty"):
+        planar_report([], empty, None, made.images, simulated, run_description, QUALITY)
 
 
 def test_equal_content_makes_equal_bytes_and_another_line_another_report(made) -> None:
