@@ -32,6 +32,7 @@ MOST_PAGES = 100
 _JSON = "application/dicom+json"
 _READ_BYTES = 256 * 1024
 _PROCESSING_FAILURE = 0x0110
+_LARGEST_CODE = 0xFFFF
 
 _SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID = "00080018", "0020000D", "0020000E"
 _REFERENCED_SOP_INSTANCE_UID, _WARNING_REASON, _FAILURE_REASON = "00081155", "00081196", "00081197"
@@ -213,20 +214,16 @@ def _statuses(answer: WebAnswer) -> dict[str, tuple[int, str]]:
         for item in _items(dataset, _REFERENCED_SOP_SEQUENCE):
             statuses.setdefault(*_stored(item))
         for item in _items(dataset, _FAILED_SOP_SEQUENCE):
-            reason = _first(item, _FAILURE_REASON)
+            reason = _code(item, _FAILURE_REASON)
             # A reason that reads like a success does not turn a failure into one.
-            code = reason if isinstance(reason, int) and _is_failure(reason) else _PROCESSING_FAILURE
+            code = _PROCESSING_FAILURE if reason is None or reason == 0 or reason in WARNINGS else reason
             statuses[str(_first(item, _REFERENCED_SOP_INSTANCE_UID))] = code, meaning_of(code)
     return statuses
 
 
-def _is_failure(code: int) -> bool:
-    return code != 0x0000 and code not in WARNINGS
-
-
 def _stored(item: Mapping[str, Any]) -> tuple[str, tuple[int, str]]:
-    uid, warning = str(_first(item, _REFERENCED_SOP_INSTANCE_UID)), _first(item, _WARNING_REASON)
-    if not isinstance(warning, int):
+    uid, warning = str(_first(item, _REFERENCED_SOP_INSTANCE_UID)), _code(item, _WARNING_REASON)
+    if not warning:
         return uid, (0x0000, meaning_of(0x0000))
     if warning not in WARNINGS:
         return uid, (0x0000, f"stored with a warning that is not in the standard: 0x{warning:04X}")
@@ -269,6 +266,11 @@ def _items(dataset: Mapping[str, Any], tag: str) -> list[Mapping[str, Any]]:
 
 def _first(dataset: Mapping[str, Any], tag: str) -> Any:
     return next(iter(_values(dataset, tag)), None)
+
+
+def _code(item: Mapping[str, Any], tag: str) -> int | None:
+    code = _first(item, tag)
+    return code if isinstance(code, int) and 0 <= code <= _LARGEST_CODE else None
 
 
 def _values(dataset: Mapping[str, Any], tag: str) -> list[Any]:

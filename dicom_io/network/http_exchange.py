@@ -62,7 +62,7 @@ def exchange(
             _send(connection, method, peer.address.path.rstrip("/") + path, fields, body, n_bytes)
             return _receive(connection, peer)
         except TimeoutError as error:
-            raise ConnectionCut(f"{peer} was silent for {peer.answer_within_s:g} s.", is_silence=True) from error
+            raise ConnectionCut(f"{peer} did not answer within {peer.answer_within_s:g} s.", is_silence=True) from error
         except (OSError, http.client.IncompleteRead, http.client.RemoteDisconnected) as error:
             raise ConnectionCut(f"{peer} broke off the connection before it had answered.") from error
         except http.client.HTTPException as error:

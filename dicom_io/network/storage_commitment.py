@@ -25,6 +25,7 @@ UNKNOWN_TRANSACTION = 0x0115
 
 REQUEST_COMMITMENT = 1
 COMPLETE, COMPLETE_WITH_FAILURES = 1, 2
+LARGEST_REASON = 0xFFFF
 
 # PS3.3 section C.14.1.1.
 _FAILURES = {
@@ -199,7 +200,7 @@ def _failed(items: Iterable[Dataset]) -> Iterable[tuple[str, int]]:
     for item in items:
         reason = item.get("FailureReason")
         uid = check_uid(str(item.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID")
-        yield uid, PROCESSING_FAILURE if reason is None else int(reason)
+        yield uid, reason if isinstance(reason, int) and 0 < reason <= LARGEST_REASON else PROCESSING_FAILURE
 
 
 def _requested() -> PresentationContext:

@@ -15,10 +15,12 @@ from dicom_io.network.peers import Caller, Peer
 from dicom_io.network.storage_scp import IncomingInstance, Refused, ScpSettings, StorageScp
 
 
-def write_image(path: Path, syntax: str = ExplicitVRLittleEndian, sop_class: str = MRImageStorage) -> Path:
+def write_image(
+    path: Path, syntax: str = ExplicitVRLittleEndian, sop_class: str = MRImageStorage, uid: str = ""
+) -> Path:
     """Write a small valid image and return its path."""
     image = Dataset()
-    image.SOPClassUID, image.SOPInstanceUID = sop_class, generate_uid()
+    image.SOPClassUID, image.SOPInstanceUID = sop_class, uid or generate_uid()
     image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
     image.Modality, image.PatientName, image.PatientID = "MR", "Phantom^Head", "P1"
     image.Rows, image.Columns, image.SamplesPerPixel = 16, 16, 1

@@ -3,7 +3,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,19 +17,23 @@ from tests.waiting import free_port
 
 
 @contextmanager
-def saying(*pieces: bytes) -> Iterator[WebPeer]:
+def saying(*pieces: bytes, every_s: float = 0.0, answer_within_s: float = 20.0) -> Iterator[WebPeer]:
     """Run a server that says these bytes to whoever connects, whatever it is asked, and then hangs up."""
+    is_over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
             connection, _ = server.accept()
-            with connection:
+            with connection, suppress(OSError):
                 connection.recv(65536)
                 for piece in pieces:
                     connection.sendall(piece)
+                    is_over.wait(every_s)
 
         threading.Thread(target=serve, daemon=True).start()
-        yield WebPeer("PACS", f"http://127.0.0.1:{server.getsockname()[1]}", answer_within_s=20.0)
+        port = server.getsockname()[1]
+        yield WebPeer("PACS", f"http://127.0.0.1:{port}", answer_within_s=answer_within_s)
+        is_over.set()
 
 
 @pytest.fixture
@@ -162,9 +166,19 @@ def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
         verify_over_web(peer)
 
 
+def test_an_answer_that_only_trickles_is_left_after_its_time() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trickle = [b"1\r\n \r\n"] * 400
+    with (
+        saying(head, *trickle, every_s=0.05, answer_within_s=0.3) as peer,
+        pytest.raises(ConnectionCut, match=r"within 0\.3 s"),
+    ):
+        verify_over_web(peer)
+
+
 def test_a_service_that_says_nothing_is_left_after_its_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         peer = WebPeer("PACS", f"http://127.0.0.1:{server.getsockname()[1]}", answer_within_s=0.2)
-        with pytest.raises(ConnectionCut, match=r"silent for 0\.2 s") as raised:
+        with pytest.raises(ConnectionCut, match=r"within 0\.2 s") as raised:
             verify_over_web(peer)
         assert raised.value.is_silence
