@@ -79,7 +79,8 @@ def planar_report(
     Parameters
     ----------
     regions
-        The values of each region, in the order in which they are to be read; without any the brain is drawn.
+        The values of each region, in the order in which they are to be read, though the brain comes last: viewers open
+        a report at its first outline. Without any region the brain is drawn.
     mask
         `(z, y, x)`, true in the brain.
     labels
@@ -102,7 +103,8 @@ def planar_report(
     """
     stored = _stored_values(images)
     _check_grid(mask, labels, stored)
-    drawn, not_drawn = _draw(regions or [_brain(mask, stored)], mask, labels, stored)
+    ordered = sorted(regions, key=lambda values: values.segment_number == BRAIN_SEGMENT)
+    drawn, not_drawn = _draw(ordered or [_brain(mask, stored)], mask, labels, stored)
     if not drawn:
         message = "There is no region to draw, so the planar report would be empty."
         raise InvalidObject(message)
@@ -111,7 +113,7 @@ def planar_report(
         "planar report",
         images[0].SeriesInstanceUID,
         *run.identity,
-        values_fingerprint(regions, quality, said),
+        values_fingerprint(ordered, quality, said),
         *(array_digest(one.outline.points) for one in drawn),
     )
     groups = [_region_group(one, images, uid_parts) for one in drawn]

@@ -90,6 +90,11 @@ def test_the_brain_is_drawn_from_the_mask(made) -> None:
     assert group.roi.value.tolist() == [[5, 5], [25, 5], [25, 25], [5, 25], [5, 5]]
 
 
+def test_the_brain_comes_last_because_a_viewer_opens_at_the_first_outline(made) -> None:
+    groups = groups_of(made([BRAIN, CAUDATE, DENTATE]))
+    assert [group.tracking_identifier for group in groups] == ["left caudate", "dentate R", "Brain"]
+
+
 def test_quality_figures_are_texts_so_that_every_group_has_a_line(made) -> None:
     report = made([CAUDATE], QUALITY, ("The field is noisy.",))
     (group,) = groups_of(report)
