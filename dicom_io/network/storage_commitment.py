@@ -110,7 +110,8 @@ def request_commitment(
 
     Returning means that the peer has taken the request, not that it has committed to anything. Its answer comes later
     on an association of its own, which a Storage SCP with `on_commitment` hears, or at once on this one, which is kept
-    open for `answer_within_s` [s] or until this transaction's answer was heard; `on_answer` hears that one.
+    open for `answer_within_s` [s] or until this transaction's answer was heard; `on_answer` hears that one. What it
+    raises is raised here, after the peer has heard that its report is not recorded.
 
     Raises
     ------
@@ -130,6 +131,7 @@ def request_commitment(
         with open_association(peer, calling_ae, [_requested()], handlers=waiting.handlers) as association:
             _ask(association, peer, references, transaction_uid)
             waiting.wait(answer_within_s)
+        waiting.raise_what_the_handler_raised()
     except NoContextAccepted as error:
         raise CommitmentNotOffered(f"{peer} does not offer storage commitment.") from error
 
@@ -149,18 +151,20 @@ def offers_commitment(peer: Peer, calling_ae: str = "LODESTONE", answer_within_s
         return False
 
 
-def hear_report(event: evt.Event, handler: CommitmentHandler, reporter: str) -> tuple[int, None]:
+def hear_report(
+    event: evt.Event, handler: CommitmentHandler, reporter: str, on_error: Callable[[Exception], object]
+) -> tuple[int, None]:
     """Answer an N-EVENT-REPORT request: read it, hand it to `handler`, and return the status for the peer.
 
-    `reporter` is the AE title of the peer. There is no way from an error to RECORDED.
+    `reporter` is the AE title of the peer. `on_error` hears why a report could not be read or recorded; there is no way
+    from an error to RECORDED.
     """
     try:
         answer = read_report(event.request.AffectedSOPInstanceUID, event.event_type, event.event_information)
         return handler(answer, reporter), None
-    except MalformedReport as error:
-        return error.status, None
-    except Exception:  # noqa: BLE001  whatever went wrong, the peer must not hear that its report is recorded
-        return PROCESSING_FAILURE, None
+    except Exception as error:  # noqa: BLE001  whatever went wrong, the peer must not hear that its report is recorded
+        on_error(error)
+        return (error.status if isinstance(error, MalformedReport) else PROCESSING_FAILURE), None
 
 
 def read_report(instance_uid: str | None, event_type: int | None, report: Dataset) -> CommitmentAnswer:
@@ -240,6 +244,7 @@ class _SameAssociation:
         self._reporter = displayable_ae_title(reporter)
         self._transaction_uid = transaction_uid
         self._is_heard = False
+        self._error: Exception | None = None
         self._is_over = threading.Event()
         self.handlers = [
             (evt.EVT_N_EVENT_REPORT, self._hear),
@@ -252,8 +257,18 @@ class _SameAssociation:
         if within_s > 0:
             self._is_over.wait(within_s)
 
+    def raise_what_the_handler_raised(self) -> None:
+        """Raise what the handler raised at a report, if it did."""
+        if self._error is not None:
+            raise self._error
+
     def _hear(self, event: evt.Event) -> tuple[int, None]:
-        return hear_report(event, self._note, self._reporter)
+        return hear_report(event, self._note, self._reporter, self._fail)
+
+    def _fail(self, error: Exception) -> None:
+        # A report that cannot be read is the peer's failure; the transaction stays without an answer.
+        if not isinstance(error, MalformedReport):
+            self._error, self._is_heard = error, True
 
     def _note(self, answer: CommitmentAnswer, reporter: str) -> int:
         status = self._on_answer(answer, reporter)

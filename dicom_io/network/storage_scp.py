@@ -89,7 +89,8 @@ class StorageScp:
     to `on_failure` with calling AE title and association, which returns the status that the sender hears. `on_refusal`
     hears what was turned away, the calling AE title and a sentence. `on_end` hears calling AE title and number of an
     association that has ended, in good order or not. `on_commitment` hears what a peer reports on storage commitment
-    and returns the status for it; without it the service is not offered.
+    and returns the status for it; without it the service is not offered. What it raises, and a report that cannot be
+    read, goes to `on_failure`, too, whose status is that of storage and not used there.
     """
 
     def __init__(
@@ -219,9 +220,12 @@ class StorageScp:
         return SUCCESS if event.assoc in self._admitted else NOT_AUTHORISED
 
     def _on_report(self, event: evt.Event) -> tuple[int, None]:
-        if self._on_commitment is None or event.assoc not in self._admitted:
+        association, caller = self._admitted.get(event.assoc), _caller(event)
+        if self._on_commitment is None or association is None:
             return NOT_AUTHORISED, None
-        return hear_report(event, self._on_commitment, _caller(event))
+        return hear_report(
+            event, self._on_commitment, caller, lambda error: self._on_failure(error, caller, association)
+        )
 
     def _on_store(self, event: evt.Event) -> int:
         association = self._admitted.get(event.assoc)

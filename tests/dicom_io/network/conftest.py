@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from dicom_io.network.peers import Caller, Peer
+from dicom_io.network.storage_commitment import CommitmentHandler
 from dicom_io.network.storage_scp import IncomingInstance, Refused, ScpSettings, StorageScp
 
 
@@ -46,7 +47,7 @@ class Provider:
     ended: list[tuple[str, int]] = field(default_factory=list)
     scp: StorageScp | None = None
 
-    def start(self, **settings: object) -> "Provider":
+    def start(self, on_commitment: CommitmentHandler | None = None, **settings: object) -> "Provider":
         given = ScpSettings("NODE", callers=self.allowed, **settings)
         self.scp = StorageScp(
             given,
@@ -54,6 +55,7 @@ class Provider:
             on_failure=self._fail,
             on_refusal=lambda *what: self.refusals.append(what),
             on_end=lambda *what: self.ended.append(what),
+            on_commitment=on_commitment,
         )
         self.scp.start()
         return self

@@ -155,7 +155,8 @@ def test_a_report_on_the_same_association_is_heard_and_acknowledged(archive: Com
 
 def test_a_report_that_could_not_be_recorded_is_not_acknowledged(archive: CommittingArchive, heard: Heard) -> None:
     archive.reports_at_once, heard.fails_with = True, OSError("disk full")
-    request_commitment(archive.peer, REFERENCES, "2.25.1", "NODE", heard, answer_within_s=1.0)
+    with pytest.raises(OSError, match="disk full"):
+        request_commitment(archive.peer, REFERENCES, "2.25.1", "NODE", heard, answer_within_s=60.0)
     assert eventually(lambda: archive.heard, 10, "the acknowledgement") == [0x0110]
 
 
@@ -198,6 +199,18 @@ def test_a_report_that_fails_here_is_not_acknowledged_and_the_next_is_heard(list
     assert report_anew(listener, report_of("2.25.1", UIDS)) == 0x0110
     heard.fails_with = None
     assert report_anew(listener, report_of("2.25.1", UIDS)) == 0x0000
+
+
+def test_whoever_runs_the_listener_learns_why_a_report_was_not_taken(provider: Provider, heard: Heard) -> None:
+    provider.allowed = (Caller("ARCHIVE"),)
+    provider.start(on_commitment=heard)
+    report_anew(provider.peer, report_of(None, UIDS))
+    heard.fails_with = RuntimeError("the database is away")
+    report_anew(provider.peer, report_of("2.25.1", UIDS))
+    assert [failure[:2] for failure in provider.failures] == [
+        ("MalformedReport", "ARCHIVE"),
+        ("RuntimeError", "ARCHIVE"),
+    ]
 
 
 def test_a_failure_without_a_reason_is_a_failure(listener: Peer, heard: Heard) -> None:
