@@ -100,8 +100,11 @@ class Listener:
     def _fail(self, error: Exception, calling_ae: str, association: int) -> int:
         """Return the status for the sender; the first failure of a kind in an association goes into the audit."""
         status, kind = status_of(error), type(error).__name__
+        event = "instance.refused"
+        if isinstance(error, dicom_io.errors.MalformedReport):
+            event, status = "commitment.refused", error.status
         details = {"error_class": kind, "status": f"0x{status:04X}", "calling_ae": calling_ae}
-        log.error("instance.refused", where=place_of(error), **details)
+        log.error(event, where=place_of(error), **details)
         with self._lock:
             known = self._failures_of.setdefault(association, set())
             is_first = kind not in known
@@ -109,7 +112,7 @@ class Listener:
         # Where the database itself failed there is nowhere to write.
         if is_first and isinstance(error, WRITABLE_FAILURES):
             with self._services.database.begin() as session:
-                audit.append(session, "instance.refused", "", details)
+                audit.append(session, event, "", details)
         return status
 
     def _commit(self, answer: CommitmentAnswer, calling_ae: str) -> int:

@@ -18,6 +18,7 @@ from db.instances import Instance
 from dicom_io.errors import ContradictoryHeader, DicomError, NotDicom, PeerRefused, PeerUnreachable
 from dicom_io.network.part10 import read_envelope
 from dicom_io.network.peers import Peer
+from dicom_io.network.storage_commitment import UNKNOWN_TRANSACTION
 from dicom_io.network.storage_scu import SendResult, send
 from dicom_io.network.verification import echo
 from node import app
@@ -27,6 +28,7 @@ from node.listener import Listener, status_of
 from node.services import Services
 from node.settings import Settings
 from node.site import write_site
+from tests.dicom_io.network.committing_archive import report_anew, report_of
 from tests.dicom_io.network.conftest import write_image
 from tests.waiting import eventually, free_port
 
@@ -154,6 +156,48 @@ def test_each_error_has_its_status(error: Exception, status: int) -> None:
 def test_a_taken_port_is_explained(listener: Listener, site: Settings, services: Services) -> None:
     with pytest.raises(InvalidSettings, match=r"\[node\]"):
         Listener(site, services).start()
+
+
+@pytest.fixture
+def committing(tmp_path: Path) -> Iterator[tuple[Settings, Services]]:
+    """Run a node that asks ORTHANC for commitment and lets nobody else in."""
+    site = write_site(tmp_path / "site", port=free_port(), archives=(f"ORTHANC@127.0.0.1:{free_port()}",))
+    built = app.build_services(site)
+    listener = Listener(site, built)
+    listener.start()
+    yield site, built
+    listener.stop(1.0)
+    built.close()
+
+
+def test_an_archive_may_report_on_commitment_and_not_store(
+    committing: tuple[Settings, Services], tmp_path: Path
+) -> None:
+    site, built = committing
+    echo(peer_of(site), "ORTHANC")
+    with pytest.raises(PeerRefused, match="not authorised"):
+        send(peer_of(site), [write_image(tmp_path / "image.dcm")], calling_ae="ORTHANC")
+    assert not rows(built)
+
+
+def test_a_report_on_what_nobody_asked_for_is_refused_and_in_the_audit(committing: tuple[Settings, Services]) -> None:
+    site, built = committing
+    assert report_anew(peer_of(site), report_of("2.25.1", ["2.25.2"]), "ORTHANC") == UNKNOWN_TRANSACTION
+    assert events(built, "commitment.refused")[0]["transaction"] == "2.25.1"
+
+
+def test_a_report_that_cannot_be_read_is_refused_and_in_the_audit(committing: tuple[Settings, Services]) -> None:
+    site, built = committing
+    assert report_anew(peer_of(site), report_of(None, ["2.25.2"]), "ORTHANC") == UNKNOWN_TRANSACTION
+    assert events(built, "commitment.refused")[0]["error_class"] == "MalformedReport"
+    assert not events(built, "instance.refused")
+
+
+def test_a_stranger_s_report_is_not_heard(committing: tuple[Settings, Services]) -> None:
+    site, built = committing
+    with pytest.raises(ConnectionRefusedError):
+        report_anew(peer_of(site), report_of("2.25.1", ["2.25.2"]), "STRANGER")
+    assert events(built, "association.refused")[0]["calling_ae"] == "STRANGER"
 
 
 @contextmanager
