@@ -20,8 +20,6 @@ from dicom_io.network.contexts import IMAGE_CLASSES, RESULT_CLASSES
 from dicom_io.network.peers import Peer
 from tests.dicom_io.network.committing_archive import report_anew, report_of, send_report
 
-TITLE = "ARCHIVE"
-
 
 @dataclass
 class Script:
@@ -45,21 +43,26 @@ class Script:
 
 @dataclass
 class ScriptedArchive:
-    """An archive on a port of its own, and everything that it was sent and asked."""
+    """An archive on a port of its own, and everything that it was sent and asked.
+
+    `while_asked` is called before a request for commitment is answered.
+    """
 
     script: Script = field(default_factory=Script)
     reports_to: Peer | None = None
+    title: str = "ARCHIVE"
     host: str = "127.0.0.1"
     port: int = 0
     stores: Counter[str] = field(default_factory=Counter)
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     requests: list[Dataset] = field(default_factory=list)
     heard: list[int | None] = field(default_factory=list)
+    while_asked: Callable[[], None] | None = None
     _server: ThreadedAssociationServer | None = None
 
     def start(self) -> "ScriptedArchive":
         """Listen, with what the script offers now."""
-        entity = AE(TITLE)
+        entity = AE(self.title)
         entity.maximum_pdu_size = 0
         if self.script.admits is not None:
             entity.require_calling_aet = list(self.script.admits)
@@ -85,7 +88,7 @@ class ScriptedArchive:
     def report(self, number: int = -1) -> int | None:
         """Report on a request on a new association, and return the status that was heard."""
         assert self.reports_to is not None
-        status = report_anew(self.reports_to, self._answer(self.requests[number]), TITLE)
+        status = report_anew(self.reports_to, self._answer(self.requests[number]), self.title)
         self.heard.append(status)
         return status
 
@@ -108,6 +111,8 @@ class ScriptedArchive:
 
     def _take(self, event: evt.Event) -> tuple[int, None]:
         self.requests.append(event.action_information)
+        if self.while_asked is not None:
+            self.while_asked()
         if self.script.action_status == 0x0000:
             if self.script.reports == "same":
                 is_sent = threading.Event()
