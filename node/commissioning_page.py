@@ -113,8 +113,10 @@ def commissioning_page(kit: Kit, outcomes: Sequence[KindOutcome], peer: str) -> 
     """
     register_fonts()
     stream = BytesIO()
-    # Without invariance the file would carry the time of writing and an identifier made of it.
-    document = BaseDocTemplate(stream, pagesize=A4, title=PAGE_TITLE, author="Lodestone", invariant=1)
+    # Else the file carries the time of its making, and names a font that is not embedded.
+    document = BaseDocTemplate(
+        stream, pagesize=A4, title=PAGE_TITLE, author="Lodestone", invariant=1, initialFontName=REGULAR
+    )
     text = Frame(_MARGIN, 10 * mm, _WIDTH, A4[1] - 20 * mm, 0, 0, 0, 0)
     document.addPageTemplates(PageTemplate(frames=[text]))
     document.build(
@@ -125,7 +127,7 @@ def commissioning_page(kit: Kit, outcomes: Sequence[KindOutcome], peer: str) -> 
             *_wrong_numbers(),
             *_what_was_taken(outcomes),
             *_signature(),
-        ]
+        ],
     )
     return stream.getvalue()
 

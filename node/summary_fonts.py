@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 import matplotlib
 from pydicom.valuerep import PersonName
+from reportlab import rl_config
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFError, TTFont
 
@@ -36,6 +37,8 @@ class Printable:
 
 def register_fonts() -> None:
     """Make the fonts known to the page writer; may be called again."""
+    # Pictures would otherwise be spelled out in letters, in Python, for printers of the last century.
+    rl_config.useA85 = 0
     _faces()
 
 

@@ -47,7 +47,6 @@ from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, LEARNED
 from pipeline.regions.measurements import RegionMeasurement
 
 TITLE = "Quantitative susceptibility mapping: summary"
-MOST_PAGES = 2
 _MARGIN = 15 * mm
 _FOOT = 14 * mm
 _TALLEST_TWIN_MM = 44.0
@@ -60,8 +59,8 @@ _LEVEL_COLOURS = {
 }
 _LONG_NAME = 30
 _LOST_NAME = "Part of the name is in a script that cannot be printed here; the viewer shows all of it."
-# Tried in turn until the pages are few enough: letters [point], regions shown.
-_FITTINGS = ((8.0, None), (7.0, None), (6.2, None), (6.2, 80))
+# Tried in turn until the pages come out as many: letters [point], regions shown, pages. One sheet is best.
+_FITTINGS = ((8.0, None, 1), (7.2, None, 1), (8.0, None, 2), (7.0, None, 2), (6.2, None, 2), (6.2, 80, 2))
 
 
 @dataclass(frozen=True)
@@ -121,13 +120,11 @@ def summary_pdf(
         measured = [replace(one, classical_mean=None) for one in measured]
     content = _Content(_planes(arrays, quality, source, magnitude, labels), quality, measured, source, run)
     pictures = _pictures(content)
-    for font_size, most_regions in _FITTINGS:
-        pdf, n_pages = _build(content, pictures, font_size, most_regions, n_pages=MOST_PAGES)
-        if n_pages == MOST_PAGES:
-            return pdf
-        if n_pages < MOST_PAGES:
-            return _build(content, pictures, font_size, most_regions, n_pages)[0]
-    return _build(content, pictures, font_size, most_regions, n_pages)[0]
+    for font_size, most_regions, most_pages in _FITTINGS:
+        pdf, n_pages = _build(content, pictures, font_size, most_regions, most_pages)
+        if n_pages == most_pages:
+            break
+    return pdf
 
 
 def _planes(
@@ -174,8 +171,10 @@ def _build(
 ) -> tuple[bytes, int]:
     """Lay the pages out; return them and how many they became."""
     stream = BytesIO()
-    # Without invariance the file would carry the time of writing and an identifier made of it.
-    document = BaseDocTemplate(stream, pagesize=A4, title=TITLE, author="Lodestone", invariant=1)
+    # Else the file carries the time of its making, and names a font that is not embedded.
+    document = BaseDocTemplate(
+        stream, pagesize=A4, title=TITLE, author="Lodestone", invariant=1, initialFontName=REGULAR
+    )
     text = Frame(_MARGIN, _FOOT + 4 * mm, _WIDTH, A4[1] - _FOOT - 16 * mm, 0, 0, 0, 0)
     counted = []
 
@@ -232,7 +231,7 @@ def _head(content: _Content) -> list[Flowable]:
     if content.run.research_use_only:
         left.append(Paragraph(RESEARCH_SENTENCE.upper(), _style(8, _LEVEL_COLOURS[Level.FAILED][1], BOLD)))
     table = Table([[left, Paragraph(lines, _style(8.5))]], [0.62 * _WIDTH, 0.38 * _WIDTH])
-    table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_NO_SIDE_PADDING]))
+    table.setStyle(TableStyle([*_PLAIN_TABLE, ("VALIGN", (0, 0), (-1, -1), "TOP")]))
     return [table, Spacer(0, 1 * mm)]
 
 
@@ -245,7 +244,11 @@ def _whose(content: _Content) -> str:
     return f" of the network {named}" if is_learned else " (classical)"
 
 
-_NO_SIDE_PADDING = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0)]
+_PLAIN_TABLE = [
+    ("FONT", (0, 0), (-1, -1), REGULAR),
+    ("LEFTPADDING", (0, 0), (-1, -1), 0),
+    ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+]
 
 
 def _verdict_box(content: _Content) -> list[Flowable]:
@@ -254,7 +257,9 @@ def _verdict_box(content: _Content) -> list[Flowable]:
     lines = [Paragraph(escape(judged.headline), _style(10.5, ink, BOLD))]
     lines += [Paragraph(f"• {_text(reason)}", _style(8.5)) for reason in judged.reasons]
     box = Table([[lines]], [_WIDTH])
-    box.setStyle(TableStyle([("BACKGROUND", (0, 0), (-1, -1), ground), ("LINEBEFORE", (0, 0), (0, -1), 3, ink)]))
+    box.setStyle(
+        TableStyle([_PLAIN_TABLE[0], ("BACKGROUND", (0, 0), (-1, -1), ground), ("LINEBEFORE", (0, 0), (0, -1), 3, ink)])
+    )
     return [box]
 
 
@@ -262,7 +267,8 @@ def _picture_words(content: _Content) -> str:
     through = "through the most regions" if content.has_regions else "through the brain's centre"
     words = f"Slices {through}; R right, L left, A front, P back, H head, F feet. White is paramagnetic (iron)."
     if "magnitude" in content.planes.volumes:
-        words += " Outlines on the magnitude: the brain mask (orange) and the regions (blue)."
+        words += " Orange on the magnitude: outline of the brain mask."
+        words += " Blue: outlines of the regions." if content.has_regions else ""
     return escape(words)
 
 
@@ -311,7 +317,7 @@ def _quality(content: _Content, font_size: float) -> list[Flowable]:
         table = Table(rows, [0.30 * _WIDTH, 0.17 * _WIDTH, 0.53 * _WIDTH])
         style = [("FONT", (1, 0), (1, -1), BOLD, font_size), ("VALIGN", (0, 0), (-1, -1), "TOP")]
         style += [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
-        table.setStyle(TableStyle([*style, *_NO_SIDE_PADDING]))
+        table.setStyle(TableStyle([*_PLAIN_TABLE, *style]))
         story += [_heading("Quality in figures"), table]
     passed = passed_checks(content.quality)
     if passed:
@@ -327,7 +333,7 @@ def _making(content: _Content, font_size: float) -> list[Flowable]:
     ]
     table = Table(rows, [0.14 * _WIDTH, 0.86 * _WIDTH])
     style = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 1)]
-    table.setStyle(TableStyle([*style, ("BOTTOMPADDING", (0, 0), (-1, -1), 1), *_NO_SIDE_PADDING]))
+    table.setStyle(TableStyle([*_PLAIN_TABLE, *style, ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]))
     return [_heading("What was done"), table]
 
 

@@ -147,7 +147,7 @@ def what_was_done(source: SourceSeries, run: RunDescription) -> list[tuple[str, 
     times = ", ".join(f"{1000 * time:.3g}" for time in source.echo_times_s)
     dz, dy, dx = source.geometry.voxel_size_mm
     count = len(source.echo_times_s)
-    made = [f"Lodestone {run.software_version} (revision {run.code_revision[: SHORT_DIGEST + 7]})"]
+    made = [f"Lodestone {run.software_version} (revision {run.code_revision})"]
     made += [f"weights {name} {sha256[:SHORT_DIGEST]}" for name, sha256 in run.weights]
     facts = [
         (

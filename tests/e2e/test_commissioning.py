@@ -15,25 +15,39 @@ from PIL import Image
 from pydicom.uid import EncapsulatedPDFStorage, MRImageStorage
 
 from tests.e2e.node_process import lodestone, write_site
-from tests.e2e.orthanc import Orthanc, running_orthanc
+from tests.e2e.orthanc import DICOMWEB, Orthanc, running_orthanc
 
 pytestmark = pytest.mark.e2e
 
 
+WEB_PEER = """
+[[peers]]
+name = "WEB"
+protocol = "dicomweb"
+url = "{url}"
+"""
+
+
 @dataclass(frozen=True)
 class Commissioned:
-    """What the command said, and the PACS that holds the kit."""
+    """What the command said, and the PACS that holds the kit; `over_the_web` is another kit's, sent by STOW-RS."""
 
     story: dict[str, Any]
+    over_the_web: dict[str, Any]
     pacs: Orthanc
 
     def images(self) -> list[tuple[str, dict[str, Any]]]:
         """Return Orthanc's identifiers and attributes of the map's images, by InstanceNumber."""
-        found = [
-            (one, self.pacs.call(f"/instances/{one}/simplified-tags")) for one in self.pacs.instances(MRImageStorage)
-        ]
-        wanted = [item for item in found if item[1]["SeriesInstanceUID"] == self.story["series_instance_uid"]]
+        known = self.of_the_study(MRImageStorage, self.story)
+        wanted = [item for item in known if item[1]["SeriesInstanceUID"] == self.story["series_instance_uid"]]
         return sorted(wanted, key=lambda item: int(item[1]["InstanceNumber"]))
+
+    def of_the_study(self, sop_class_uid: str, story: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Return Orthanc's identifiers and attributes of the instances of a kit's study."""
+        found = [
+            (one, self.pacs.call(f"/instances/{one}/simplified-tags")) for one in self.pacs.instances(sop_class_uid)
+        ]
+        return [item for item in found if item[1]["StudyInstanceUID"] == story["study_instance_uid"]]
 
     def get(self, path: str) -> bytes:
         """GET `path` from Orthanc as bytes."""
@@ -43,14 +57,17 @@ class Commissioned:
 
 @pytest.fixture(scope="module")
 def commissioned(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> Iterator[Commissioned]:
-    """Make a site whose settings name the PACS, and send the kit to it twice."""
+    """Make a site whose settings name the PACS twice; send a kit by C-STORE and another one over the web."""
     folder = tmp_path_factory.mktemp("commissioning")
-    with running_orthanc(folder / "pacs", program("Orthanc"), "ORTHANC") as pacs:
+    with running_orthanc(folder / "pacs", program("Orthanc"), "ORTHANC", [DICOMWEB]) as pacs:
         node = write_site(folder / "site", f"ORTHANC@127.0.0.1:{pacs.dicom_port}", ["SCANNER"])
-        words = ("commission", "--to", "ORTHANC", "-c", str(node.toml), "--out", str(folder / "out"), "--json")
-        lodestone(*words, "--day", "2026-11-21")
-        told = lodestone(*words, "--day", "2026-11-21")
-        yield Commissioned(json.loads(told.stdout), pacs)
+        node.toml.write_text(node.toml.read_text() + WEB_PEER.format(url=pacs.dicomweb_url))
+
+        def told(peer: str, *more: str) -> dict[str, Any]:
+            words = ("commission", "--to", peer, "-c", str(node.toml), "--out", str(folder / peer), *more)
+            return json.loads(lodestone(*words, "--day", "2026-11-21", "--json").stdout)
+
+        yield Commissioned(told("ORTHANC"), told("WEB", "--seed", "web"), pacs)
 
 
 def inside(values: np.ndarray, square: dict[str, Any]) -> np.ndarray:
@@ -58,11 +75,11 @@ def inside(values: np.ndarray, square: dict[str, Any]) -> np.ndarray:
     return values[top : bottom + 1, left : right + 1]
 
 
-def test_every_kind_was_taken_and_a_second_sending_of_the_day_adds_nothing(commissioned: Commissioned) -> None:
+def test_every_kind_was_taken_of_one_patient_in_one_study(commissioned: Commissioned) -> None:
     assert commissioned.story["is_accepted"]
     assert all(one["is_accepted"] for one in commissioned.story["objects"])
     assert len(commissioned.images()) == 12
-    assert len(commissioned.pacs.instances(MRImageStorage)) == 24
+    assert len(commissioned.of_the_study(MRImageStorage, commissioned.story)) == 24
     assert len(commissioned.pacs.call("/patients")) == 1
 
 
@@ -96,9 +113,17 @@ def test_squares_lie_at_their_stated_place_of_the_patient(commissioned: Commissi
 
 
 def test_the_instructions_lie_beside_the_images_and_are_those_on_the_disk(commissioned: Commissioned) -> None:
-    (one,) = commissioned.pacs.instances(EncapsulatedPDFStorage)
+    ((one, _),) = commissioned.of_the_study(EncapsulatedPDFStorage, commissioned.story)
     page = pydicom.dcmread(io.BytesIO(commissioned.pacs.file(one)))
     assert page.StudyInstanceUID == commissioned.story["study_instance_uid"]
     content = page.EncapsulatedDocument[: page.EncapsulatedDocumentLength]
     assert content == Path(commissioned.story["page"]).read_bytes()
     assert commissioned.get(f"/instances/{one}/pdf").rstrip(b"\0") == content.rstrip(b"\0")
+
+
+def test_over_the_web_the_same_kinds_arrive_in_a_study_of_their_own(commissioned: Commissioned) -> None:
+    story = commissioned.over_the_web
+    assert story["is_accepted"]
+    assert [one["n_accepted"] for one in story["objects"]] == [12, 12, 1, 1, 1, 1, 1, 1]
+    assert story["study_instance_uid"] != commissioned.story["study_instance_uid"]
+    assert len(commissioned.of_the_study(MRImageStorage, story)) == 24

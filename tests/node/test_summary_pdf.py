@@ -220,3 +220,18 @@ def test_no_name_at_all_is_said(source: SourceSeries, words: Callable[[bytes], l
 def test_volumes_of_another_shape_are_refused(source: SourceSeries) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         printed(source, magnitude=np.ones((3, 3, 3)))
+
+
+def test_every_font_is_embedded_so_that_any_viewer_prints_it(
+    source: SourceSeries, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "summary.pdf"
+    path.write_bytes(printed(source))
+    listed = subprocess.run([program("pdffonts"), str(path)], check=True, capture_output=True, text=True, timeout=60)
+    fonts = listed.stdout.splitlines()[2:]
+    assert fonts
+    assert all(line.split()[-5] == "yes" for line in fonts)
+
+
+def test_what_fits_on_one_sheet_is_one_sheet(source: SourceSeries, words: Callable[[bytes], list[str]]) -> None:
+    assert len(words(printed(source, measured=regions(0)))) == 1
