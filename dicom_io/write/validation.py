@@ -13,23 +13,15 @@ from highdicom._standard_utils import get_iod_module_map, get_module_attribute_m
 from pydicom import DataElement, Dataset
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, keyword_for_tag
-from pydicom.uid import SegmentationStorage
 from pydicom.valuerep import validate_value
 
 from dicom_io.errors import InvalidObject
 from dicom_io.write.derived import KEPT_VERBATIM
+from dicom_io.write.validation_conditions import conditional_problems
+from dicom_io.write.validation_frames import frame_problems
 
 _TEXT_VRS = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"))
 _FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-# The tables list every macro that may stand in a functional group; these are the ones a segmentation in patient
-# coordinates must have, shared or in every frame (PS3.3 table A.51-2).
-_SEGMENTATION_MACROS = (
-    "FrameContentSequence",
-    "PixelMeasuresSequence",
-    "PlaneOrientationSequence",
-    "PlanePositionSequence",
-    "SegmentIdentificationSequence",
-)
 # A content item has the attributes of its value type only (PS3.3 C.17.3); the tables list those of all types.
 _OF_VALUE_TYPE: Mapping[str, tuple[str, ...]] = {
     "CONTAINER": ("ContinuityOfContent",),
@@ -59,8 +51,9 @@ def validate(dataset: Dataset) -> None:
     """Check that an object of ours satisfies the standard.
 
     Checked are: mandatory modules' attributes of type 1 and 2, the same inside every sequence that is present, the
-    form of every value, the number of values, tags that the dictionary does not know, and the size of the pixel data
-    (PS3.3, PS3.5 section 6.2, PS3.6). What depends on another attribute's value (types 1C and 2C) is not checked.
+    macros that every frame must have, the form of every value, the number of values, tags that the dictionary does not
+    know, the size of the pixel data, and those conditions (types 1C and 2C) that decide how a value is read or shown
+    (PS3.3, PS3.5 section 6.2, PS3.6).
 
     Raises
     ------
@@ -71,8 +64,8 @@ def validate(dataset: Dataset) -> None:
     if sop_class not in get_sop_class_iod_map():
         message = f"SOPClassUID {sop_class or 'is absent and'} names no object of the standard."
         raise InvalidObject(message)
-    missing = (*_missing(dataset, _requirements(sop_class), ""), *_missing_macros(dataset))
-    problems = [*missing, *_malformed(dataset, ""), *_pixels(dataset)]
+    missing = (*_missing(dataset, _requirements(sop_class), ""), *frame_problems(dataset))
+    problems = [*missing, *_malformed(dataset, ""), *conditional_problems(dataset), *_pixels(dataset)]
     if problems:
         message = f"The object does not satisfy the standard and is not sent: {'; '.join(dict.fromkeys(problems))}."
         raise InvalidObject(message)
@@ -116,15 +109,6 @@ def _missing(dataset: Dataset, level: _Level, place: str) -> Iterator[str]:
     for keyword, inner in level.sequences.items():
         for number, item in enumerate(dataset.get(keyword) or [], start=1):
             yield from _missing(item, inner, f"{place}{keyword}[{number}].")
-
-
-def _missing_macros(dataset: Dataset) -> Iterator[str]:
-    if dataset.SOPClassUID != SegmentationStorage:
-        return
-    shared, frames = (dataset.get(keyword) or [] for keyword in _FUNCTIONAL_GROUPS)
-    for macro in _SEGMENTATION_MACROS:
-        if not any(macro in item for item in shared) and not (frames and all(macro in item for item in frames)):
-            yield f"{macro} is neither shared nor in every frame"
 
 
 def _malformed(dataset: Dataset, place: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Each kind of defect is found and named; none of the patient's values is quoted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from pydicom import DataElement, Dataset
@@ -18,6 +18,12 @@ def objects(simulated: SourceSeries, make_all: Callable[[SourceSeries], list[Dat
 @pytest.fixture
 def image(objects: list[Dataset]) -> Dataset:
     return objects[0]
+
+
+def content_items(dataset: Dataset) -> Iterator[Dataset]:
+    for item in dataset.get("ContentSequence") or []:
+        yield item
+        yield from content_items(item)
 
 
 def test_an_absent_type_1_attribute_is_named_with_its_module(image: Dataset) -> None:
@@ -51,8 +57,7 @@ def test_sequences_are_searched_to_the_bottom(image: Dataset) -> None:
 
 def test_a_number_without_value_deep_in_a_report_is_found(objects: list[Dataset]) -> None:
     report = objects[-1]
-    measurements = next(item for item in report.ContentSequence if item.ValueType == "CONTAINER")
-    number = next(item for item in measurements.ContentSequence[0].ContentSequence if item.ValueType == "NUM")
+    number = next(item for item in content_items(report) if item.ValueType == "NUM")
     del number.MeasuredValueSequence
     with pytest.raises(InvalidObject, match="MeasuredValueSequence"):
         validate(report)
