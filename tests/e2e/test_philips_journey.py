@@ -48,7 +48,7 @@ def arrived(
 
 def maps_in_the_pacs(site: Site, n_maps: int) -> list[pydicom.Dataset]:
     site.node.wait_for_final_states(n_maps)
-    eventually(lambda: len(site.reports()) == n_maps, 30, "the report's arrival in the PACS")
+    eventually(lambda: len(site.reports()) == 2 * n_maps, 30, "the reports' arrival in the PACS")
     return site.derived_images()
 
 
@@ -110,7 +110,7 @@ def test_the_reports_in_the_pacs_are_read_by_dcmtk_and_hold_the_brains_susceptib
     arrived: Arrived, tmp_path: Path, program: Callable[[str], str]
 ) -> None:
     reports = arrived.site.reports()
-    assert len(reports) == 2
+    assert len(reports) == 2 * 2
     for number, report in enumerate(reports):
         saved = tmp_path / f"report-{number}.dcm"
         report.save_as(saved)

@@ -20,8 +20,6 @@ first_retry_s = 0.2
 longest_retry_s = 1.0
 [mapping]
 threads = 1
-[output]
-objects = ["susceptibility", "classical", "segmentation", "report"]
 [[allow]]
 ae_title = "SCANNER"
 [[peers]]

@@ -29,6 +29,7 @@ from tests.waiting import eventually, free_port
 pytestmark = pytest.mark.e2e
 
 WORDS = ["received", "assembled", "reconstructed", "mapped", "encoded", "delivered", "recorded"]
+BESIDE = ', "uncertainty", "comparison"'
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def objects_of(archive: EmbeddedArchive, modality: str) -> list[pydicom.Dataset]
     return [one for one in held if one.Modality == modality]
 
 
+def maps_of(archive: EmbeddedArchive) -> list[pydicom.Dataset]:
+    """Return the susceptibility images, learned and classical, without field, R2* and what else stands beside them."""
+    return [one for one in objects_of(archive, "MR") if one.ImageType[3] == "QSM"]
+
+
 def test_a_simulated_series_travels_the_seven_words(site, archive, tmp_path: Path) -> None:
     node_toml, services = site
     sent = scans.write(tmp_path / "scanner", scans.instances())
@@ -65,8 +71,8 @@ def test_a_simulated_series_travels_the_seven_words(site, archive, tmp_path: Pat
     assert [event for event in events if event in {f"series.{word}" for word in WORDS}] == [
         f"series.{word}" for word in WORDS
     ]
-    maps, segmentations, reports = (objects_of(archive, modality) for modality in ("MR", "SEG", "SR"))
-    assert (len(maps), len(segmentations), len(reports)) == (scans.SHAPE[0], 1, 1)
+    maps, segmentations, reports = maps_of(archive), objects_of(archive, "SEG"), objects_of(archive, "SR")
+    assert (len(maps), len(segmentations), len(reports)) == (scans.SHAPE[0], 1, 2)
     source = pydicom.dcmread(sent[0])
     assert {(one.PatientID, one.StudyInstanceUID) for one in maps + segmentations + reports} == {
         (source.PatientID, source.StudyInstanceUID)
@@ -105,11 +111,12 @@ def test_a_philips_head_comes_back_slice_by_slice_where_it_was(site, archive, da
     positions = {
         tuple(map(float, pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient)) for path in sent
     }
-    maps = objects_of(archive, "MR")
+    maps = maps_of(archive)
     returned = {tuple(map(float, one.ImagePositionPatient)) for one in maps}
     assert len(maps) == len(positions) == 53
     np.testing.assert_allclose(sorted(returned), sorted(positions), atol=1e-4)
-    assert len(objects_of(archive, "SEG")) == len(objects_of(archive, "SR")) == 1
+    kinds = ("SEG", "SR", "DOC", "PR")
+    assert [len(objects_of(archive, modality)) for modality in kinds] == [1, 2, 1, 1]
     assert {one.RescaleSlope for one in maps} == {1}
     spread = np.std(np.stack([one.pixel_array for one in maps])[np.stack([one.pixel_array for one in maps]) != 0])
     assert 5 < spread < 300
@@ -123,7 +130,7 @@ def test_two_halves_in_two_series_are_mapped_once(site, archive, tmp_path: Path)
         send_to_node(services, scans.write(tmp_path / "magnitude", magnitude))
         both = [State.JOINED, State.RECORDED]
         eventually(lambda: sorted(one.state for one in all_series(services)) == both, 120, "the end of both halves")
-    assert len(objects_of(archive, "MR")) == scans.SHAPE[0]
+    assert len(maps_of(archive)) == scans.SHAPE[0]
 
 
 def test_a_magnitude_series_alone_is_refused_by_name_and_its_bytes_stay(node_toml, archive, tmp_path: Path) -> None:
@@ -143,11 +150,11 @@ def test_a_magnitude_series_alone_is_refused_by_name_and_its_bytes_stay(node_tom
 def test_a_recipe_without_its_weights_refuses_once_loses_nothing_and_can_be_retried(
     node_toml, archive, tmp_path: Path
 ) -> None:
-    # Its file would be too large to be kept, so this network never has weights.
+    # It says nothing of its own map, so there is neither interval nor comparison. Its file would be too large to be kept, so this network never has weights.
     assert not is_trained("qsmnet")
     recipe = tmp_path / "site" / "recipes" / "default.toml"
     recipe.parent.mkdir(parents=True)
-    recipe.write_text(builtin_recipe_text("learned").replace('"lodestone_net"', '"qsmnet"'))
+    recipe.write_text(builtin_recipe_text("learned").replace('"lodestone_net"', '"qsmnet"').replace(BESIDE, ""))
     path = node_toml(port=free_port(), archive_port=archive.port, more='\n[recipes]\ndirectory = "recipes"\n')
     services = build_services_from_file(path)
     sent = scans.write(tmp_path / "scanner", scans.instances())
@@ -164,7 +171,7 @@ def test_a_recipe_without_its_weights_refuses_once_loses_nothing_and_can_be_retr
         eventually(
             lambda: [one.state for one in all_series(services)] == [State.RECORDED], 120, "the end of the second try"
         )
-    assert len(objects_of(archive, "MR")) == scans.SHAPE[0]
+    assert len(maps_of(archive)) == scans.SHAPE[0]
     services.close()
 
 
@@ -181,11 +188,12 @@ def test_a_learned_map_or_the_classical_one_in_its_place_travels_with_digest_and
     known = record_of(services, ended.key)
     digest = known["quality"]["weights"]["lodestone_net"]
     assert known["seal"]["document"]["weights"] == {"lodestone_net": digest}
-    maps = objects_of(archive, "MR")
+    maps = maps_of(archive)
     is_learned = known["quality"]["susceptibility_source"] == "learned"
     assert len(maps) == (2 if is_learned else 1) * scans.SHAPE[0]
     assert all(digest in one.DerivationDescription for one in maps)
     assert any("learned" in one.SeriesDescription for one in maps) == is_learned
-    (report,) = objects_of(archive, "SR")
-    assert "lodestone_net" in report.to_json()
+    reports = objects_of(archive, "SR")
+    assert len(reports) == 2
+    assert all("lodestone_net" in report.to_json() for report in reports)
     services.close()
