@@ -16,16 +16,16 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_io.errors import NotDicom
+from dicom_io.errors import MalformedReport, NotDicom
 from dicom_io.network.association import (
     NETWORK_TIMEOUT_S,
     application_entity,
     connection_handlers,
 )
+from dicom_io.network.commitment_report import CommitmentHandler, commitment_context, read_report
 from dicom_io.network.contexts import sop_class_name, storage_contexts
 from dicom_io.network.part10 import check_uid
 from dicom_io.network.peers import Caller, admits, check_ae_title, displayable_ae_title
-from dicom_io.network.storage_commitment import CommitmentHandler, commitment_context, hear_report
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
@@ -242,6 +242,22 @@ class StorageScp:
             association = self._admitted.pop(event.assoc, None)
         if association is not None:
             self._on_end(_caller(event), association)
+
+
+def hear_report(
+    event: evt.Event, handler: CommitmentHandler, reporter: str, on_error: Callable[[Exception], object]
+) -> tuple[int, None]:
+    """Answer an N-EVENT-REPORT request: read it, hand it to `handler`, and return the status for the peer.
+
+    `reporter` is the AE title of the peer. `on_error` hears why a report could not be read or recorded; there is no way
+    from an error to RECORDED.
+    """
+    try:
+        answer = read_report(event.request.AffectedSOPInstanceUID, event.event_type, event.event_information)
+        return handler(answer, reporter), None
+    except Exception as error:  # noqa: BLE001  whatever went wrong, the peer must not hear that its report is recorded
+        on_error(error)
+        return (error.status if isinstance(error, MalformedReport) else PROCESSING_FAILURE), None
 
 
 class _BoundedServer(ThreadedAssociationServer):

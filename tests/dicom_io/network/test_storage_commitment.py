@@ -274,13 +274,6 @@ def test_without_a_handler_the_service_is_not_offered(provider: Provider) -> Non
     assert not offers_commitment(provider.peer, "SCANNER")
 
 
-def test_every_reason_of_the_standard_has_words_and_others_keep_their_number() -> None:
-    known = [0x0110, 0x0112, 0x0119, 0x0122, 0x0131, 0x0213]
-    assert len({failure_meaning(code) for code in known}) == len(known)
-    assert not any("unknown" in failure_meaning(code) for code in known)
-    assert "0x0999" in failure_meaning(0x0999)
-
-
 @pytest.mark.e2e
 def test_orthanc_commits_to_what_it_holds_and_only_to_that(
     program: Callable[[str], str], tmp_path: Path, listener: Peer, heard: Heard
