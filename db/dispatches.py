@@ -8,6 +8,8 @@ from sqlalchemy import ForeignKey, Integer, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db.base import PREFIX, Base
+from db.runs import Run
+from db.series import Series, State
 
 
 class Dispatch(Base):
@@ -47,3 +49,14 @@ def next_number(line: Dispatch) -> int:
     """Return the number of the next job, which supersedes every job that still waits."""
     line.job_number += 1
     return line.job_number
+
+
+def of_encoded(session: Session) -> list[tuple[str, int, str, int]]:
+    """Return series key, revision, peer and newest job of every line whose series is not concluded."""
+    query = (
+        select(Series.key, Run.revision, Dispatch.peer, Dispatch.job_number)
+        .join(Run, Run.key == Dispatch.run_key)
+        .join(Series, Series.key == Run.series_key)
+        .where(Series.state == State.ENCODED, Series.revision == Run.revision)
+    )
+    return [(key, revision, peer, number) for key, revision, peer, number in session.execute(query)]

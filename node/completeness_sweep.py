@@ -11,7 +11,7 @@ from dbos import error as engine_errors
 from sqlalchemy.exc import OperationalError
 
 import db.errors
-from db import series
+from db import dispatches, series
 from db.series import State
 from node.journey import received
 from node.services import Services
@@ -66,6 +66,15 @@ class Sweep:
             status = self._services.jobs.status(workflow_id)
             if status in DEAD:
                 self._end(key, revision, State.FAILED, "JobEnded", DEAD[status])
+        self._look_at_deliveries()
+
+    def _look_at_deliveries(self) -> None:
+        with self._services.database.read() as session:
+            lines = dispatches.of_encoded(session)
+        for key, revision, peer, number in lines:
+            status = self._services.jobs.status(self._services.jobs.delivery_id(key, revision, peer, number))
+            if status in DEAD:
+                self._end(key, revision, State.FAILED, "JobEnded", f"The delivery to {peer} ended. {DEAD[status]}")
 
     def _run(self) -> None:
         looks = 0

@@ -20,8 +20,8 @@ from tests.waiting import eventually
 class Worker:
     """One `python -m node.worker`, and its mapping child."""
 
-    def __init__(self, node_toml: Path) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "node.worker", "-c", str(node_toml)])
+    def __init__(self, node_toml: Path, module: str = "node.worker") -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", module, "-c", str(node_toml)])
 
     def mapping_process(self) -> int | None:
         """Return the process id of the mapping child, if there is one."""
@@ -45,9 +45,9 @@ class Worker:
 
 
 @contextlib.contextmanager
-def working(node_toml: Path) -> Iterator[Worker]:
+def working(node_toml: Path, module: str = "node.worker") -> Iterator[Worker]:
     """Run a worker until the block ends."""
-    worker = Worker(node_toml)
+    worker = Worker(node_toml, module)
     try:
         yield worker
     finally:

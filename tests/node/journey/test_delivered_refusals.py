@@ -9,9 +9,11 @@ from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, JPEG20
 from db.base import now
 from db.deliveries import DeliveryState, Evidence
 from db.series import State
+from node import worker
+from node.completeness_sweep import Sweep
 from node.errors import ArtefactDamaged
 from tests.node.journey.conftest import Site
-from tests.node.outbox import Encoded
+from tests.node.outbox import PEER, Encoded
 from tests.node.scripted_archive import Script
 
 
@@ -124,3 +126,20 @@ def test_a_failed_peer_is_given_up_after_its_hours(open_site: Callable[..., Site
     assert encoded.states() == {DeliveryState.FAILED: 3}
     assert "peer.given_up" in encoded.events()
     assert "ARCHIVE did not accept every object within 72 h" in encoded.series().sentence
+
+
+def test_a_dead_job_to_a_peer_fails_the_series_where_a_person_sees_it(
+    open_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, archive = open_site(listens=False)
+    archive.stop()
+    monkeypatch.setattr(worker._Holder, "services", services)
+    encoded = Encoded(services)
+    encoded.look()
+    sweep = Sweep(services, worker.end)
+    sweep.look_at_jobs()
+    assert encoded.series().state == State.ENCODED
+    services.jobs.client.cancel_workflow(services.jobs.delivery_id(encoded.key, 1, PEER, encoded.next_job()[0]))
+    sweep.look_at_jobs()
+    assert encoded.series().state == State.FAILED
+    assert encoded.series().sentence.startswith("The delivery to ARCHIVE ended.")
