@@ -1,5 +1,6 @@
 """Write regions as outlines in the susceptibility images, for viewers that draw no segment from a report."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ from dicom_io.write.provenance import RunDescription, plain_text
 from dicom_io.write.report import RegionValues, values_fingerprint
 from dicom_io.write.report_items import (
     DocumentPlace,
+    digits,
     measurement,
     measurement_document,
     quality_texts,
@@ -42,6 +44,7 @@ from dicom_io.write.segmentation import BRAIN_SEGMENT, segments
 
 # Viewers list a measurement by its name without its derivation: two of one name could not be told apart.
 _SPREAD = private_code("SD in the outline")
+_WHOLE_REGION = private_code("Values of the whole region")
 _WHOLE_MEAN = private_code("Mean of the whole region")
 # GraphicData is FL, whose length field has 16 bits (PS3.5 7.1.2).
 _MOST_POINTS = 65534 // 8
@@ -72,9 +75,9 @@ def planar_report(
     """Write each region's outline on its largest slice, with what a reader would measure in it (PS3.16 TID 1410).
 
     Mean, spread and area are those of the pixels that the drawn line encloses, as they are stored in the images; the
-    mean of the whole region, all slices and pieces, stands behind them under its own name. Where the line leaves out
-    pieces or encloses holes, a sentence says so. Quality figures are written as texts: a group of measurements without
-    an outline stops OHIF 3.13 from drawing the others.
+    mean of the whole region, all slices and pieces, stands behind them under its own name, and its other values in a
+    sentence. Where the line leaves out pieces or encloses holes, a sentence says so. Quality figures are written as
+    texts: a group of measurements without an outline stops OHIF 3.13 from drawing the others.
 
     Parameters
     ----------
@@ -104,7 +107,8 @@ def planar_report(
     stored = _stored_values(images)
     _check_grid(mask, labels, stored)
     ordered = sorted(regions, key=lambda values: values.segment_number == BRAIN_SEGMENT)
-    drawn, not_drawn = _draw(ordered or [_brain(mask, stored)], mask, labels, stored)
+    ordered = ordered or [_brain(mask, stored, source.geometry.voxel_size_mm)]
+    drawn, not_drawn = _draw(ordered, mask, labels, stored)
     if not drawn:
         message = "There is no region to draw, so the planar report would be empty."
         raise InvalidObject(message)
@@ -117,7 +121,8 @@ def planar_report(
         *(array_digest(one.outline.points) for one in drawn),
     )
     groups = [_region_group(one, images, uid_parts) for one in drawn]
-    evaluations = [*quality_texts(quality), *sentence_items(said)]
+    whole = sentence_items((_whole_region(values) for values in ordered), _WHOLE_REGION)
+    evaluations = [*whole, *quality_texts(quality), *sentence_items(said)]
     place = DocumentPlace("QSM outlines", PLANAR_REPORT_SERIES_OFFSET, uid_parts)
     return measurement_document(groups, evaluations, images, source, run, place)
 
@@ -148,14 +153,14 @@ def _draw(
     return drawn, not_drawn
 
 
-def _brain(mask: np.ndarray, stored: np.ndarray) -> RegionValues:
+def _brain(mask: np.ndarray, stored: np.ndarray, voxel_size_mm: tuple[float, float, float]) -> RegionValues:
     values = stored[mask.astype(bool)]
     if not values.size:
         message = "The brain mask is empty, so there is no region to draw; look at the magnitude images."
         raise InvalidObject(message)
-    # The volume is not written in this form.
     mean, sd, median = float(values.mean()), float(values.std()), float(np.median(values))
-    return RegionValues("Brain", mean, sd, median, volume_ml=0.0, segment_number=BRAIN_SEGMENT)
+    volume_ml = values.size * math.prod(voxel_size_mm) / 1000.0
+    return RegionValues("Brain", mean, sd, median, volume_ml, BRAIN_SEGMENT)
 
 
 def _voxels(
@@ -192,6 +197,12 @@ def _region_group(
             measurement(_WHOLE_MEAN, values.mean, PARTS_PER_BILLION, MEAN),
         ],
     )
+
+
+def _whole_region(values: RegionValues) -> str:
+    """Say the values of the whole region; OHIF 3.13 prints five lines of a group, of which the last is the name."""
+    in_ppb = f"mean {digits(values.mean)}, SD {digits(values.sd)}, median {digits(values.median)} [ppb]"
+    return f"{values.name}, whole region: {in_ppb}, volume {digits(values.volume_ml)} ml."
 
 
 def _about(drawn: _Drawn) -> Iterator[str]:

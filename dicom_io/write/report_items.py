@@ -103,9 +103,9 @@ def quality_texts(quality: Mapping[str, float]) -> list[TextContentItem]:
     ]
 
 
-def sentence_items(sentences: Iterable[str]) -> list[TextContentItem]:
-    """Write what a reader must know of the map, a text each."""
-    return [_text_item(_FINDING, sentence) for sentence in sentences]
+def sentence_items(sentences: Iterable[str], name: Code = _FINDING) -> list[TextContentItem]:
+    """Write sentences that a reader must know, a text each; by default they are about the map as a whole."""
+    return [_text_item(name, sentence) for sentence in sentences]
 
 
 def _quality_measurement(name: str, value: float) -> Measurement:

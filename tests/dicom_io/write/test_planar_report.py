@@ -50,6 +50,14 @@ def evaluations_of(report: Dataset) -> list[Dataset]:
     return list(report.ContentSequence[-1].ContentSequence)
 
 
+def sentences_of(report: Dataset) -> list[str]:
+    """Return the texts about the map as a whole."""
+    texts = evaluations_of(report)
+    return [
+        item.TextValue for item in texts if item.ConceptNameCodeSequence[0].CodeMeaning.startswith("What was found")
+    ]
+
+
 def values_of(group) -> dict[str, tuple[float, str]]:
     return {item.name.meaning: (item.value, item.unit.value) for item in group.get_measurements()}
 
@@ -78,6 +86,12 @@ def test_the_first_values_are_those_of_the_pixels_inside_and_the_whole_regions_m
     assert values["Mean of the whole region"] == (41.2346, "[ppb]")
 
 
+def test_spread_median_and_volume_of_the_whole_region_are_said_in_a_sentence(made) -> None:
+    (whole,) = evaluations_of(made())
+    assert whole.ConceptNameCodeSequence[0].CodeMeaning == "Values of the whole region"
+    assert whole.TextValue == ("left caudate, whole region: mean 41.2346, SD 12, median 40.5 [ppb], volume 3.5 ml.")
+
+
 def test_a_group_names_its_region_and_side(made) -> None:
     (group,) = groups_of(made())
     assert group.tracking_identifier == "left caudate"
@@ -99,7 +113,7 @@ def test_quality_figures_are_texts_so_that_every_group_has_a_line(made) -> None:
     report = made([CAUDATE], QUALITY, ("The field is noisy.",))
     (group,) = groups_of(report)
     assert group.roi is not None
-    said = [(item.ConceptNameCodeSequence[0].CodeMeaning, item.TextValue) for item in evaluations_of(report)]
+    said = [(item.ConceptNameCodeSequence[0].CodeMeaning, item.TextValue) for item in evaluations_of(report)[1:]]
     assert said == [
         ("Field noise median", "3.25 [ppb]"),
         ("Mask volume", "1200.5 ml"),
@@ -114,7 +128,7 @@ def test_pieces_left_out_and_holes_are_said(made) -> None:
     labels[2, 20:22, 20] = 3
     labels[2, 7, 7] = 0
     report = made(labels=labels, sentences=("The field is noisy.",))
-    said = [item.TextValue for item in evaluations_of(report)]
+    said = sentences_of(report)
     assert said == [
         "The field is noisy.",
         "left caudate, slice 3: the outline surrounds the largest of 2 pieces; pixels left out: 2.",
@@ -128,7 +142,7 @@ def test_a_line_too_long_to_be_written_is_left_out_and_said(made, monkeypatch: p
     labels[2:4, 8, 8] = 0
     report = made([CAUDATE, DENTATE], labels=labels)
     assert [group.tracking_identifier for group in groups_of(report)] == ["dentate R"]
-    said = [item.TextValue for item in evaluations_of(report)]
+    said = sentences_of(report)
     assert said == ["left caudate is not drawn: its outline is too long for this kind of report."]
 
 

@@ -1,6 +1,8 @@
 """The presentation state asks every image for the window and the shape that the images themselves ask for."""
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydicom import Dataset
@@ -56,6 +58,17 @@ def test_it_satisfies_the_standard_whatever_the_source(
     state = presentation_state(images, source, run_description)
     validate(state)
     assert conformance_errors(state) == []
+
+
+def test_dcmtk_finds_the_presentation_state_consistent(
+    state: Dataset, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "state.dcm"
+    path.write_bytes(to_bytes(state))
+    command = [program("dcmpschk"), "-v", str(path)]
+    judged = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "Test passed." in judged.stderr
+    assert "E:" not in judged.stderr
 
 
 def test_equal_images_make_equal_bytes(
