@@ -6,6 +6,7 @@ there. Environment variables join section and key by two underscores: `LODESTONE
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -229,7 +230,7 @@ class RegionsSection(Section):
 class OutputSection(Section):
     """Which objects are made, and whether they are marked as for research only.
 
-    A destination may be given fewer of them: `objects` of its `[[peers]]`.
+    A destination gets others where its `[[peers]]` has `objects` of its own.
     """
 
     objects: tuple[Kind, ...] = USUAL_KINDS
@@ -318,6 +319,11 @@ class Settings(BaseSettings):
             if peer.name == peer_name and peer.objects:
                 return frozenset(peer.objects)
         return None
+
+    def kinds_to_make(self, peer_names: Sequence[str]) -> tuple[str, ...]:
+        """Return what is to be made for some peers: what [output] lists, and what one of them asks for beside that."""
+        asked = {kind for name in peer_names for kind in self.kinds_for(name) or ()}
+        return tuple(kind for kind in ObjectKind if kind in asked or kind in self.output.objects)
 
     def peer(self, name: str) -> Peer:
         """Return the peer called `name`.

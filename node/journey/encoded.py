@@ -48,9 +48,10 @@ def step(series_key: str, services: Services) -> None:
         maps = artefacts.digest_of(session, series_key, revision, MAPS)
         acquisition = artefacts.digest_of(session, series_key, revision, ACQUISITION)
         rows = inputs_of(session, current)
+        kinds = services.settings.kinds_to_make(current.destinations)
     source = read_source([services.inbox.verify(row.inbox_name, row.sha256) for row in rows])
     magnitude = root_mean_square(services.workspace.get(acquisition).arrays["magnitude"])
-    made, measured, note = _make(services, services.workspace.get(maps), magnitude, source, run)
+    made, measured, note = _make(services, services.workspace.get(maps), magnitude, source, run, kinds)
     paths = write_objects(services.outbox / run.key, made)
     with services.database.begin() as session:
         current = series.get(session, series_key)
@@ -59,7 +60,9 @@ def step(series_key: str, services: Services) -> None:
         run.regions = [_as_dict(region) for region in measured]
         _remember(session, run, made, paths, services.outbox)
         uids = [one.SOPInstanceUID for one in made]
-        wanted = {peer: services.settings.kinds_for(peer) for peer in current.destinations}
+        settings = services.settings
+        usual = frozenset(settings.output.objects)
+        wanted = {peer: settings.kinds_for(peer) or usual for peer in current.destinations}
         deliveries.plan(session, run.key, [(one.SOPInstanceUID, one.kind) for one in made], wanted)
         details = {"n_objects": len(made), "validation": "passed", "regions": note}
         runs.record_step(run, State.ENCODED, started_at, details)
@@ -83,7 +86,7 @@ def write_objects(folder: Path, made: Sequence[MadeObject]) -> list[Path]:
 
 
 def _make(
-    services: Services, maps: Artefact, magnitude: np.ndarray, source: SourceSeries, run: Run
+    services: Services, maps: Artefact, magnitude: np.ndarray, source: SourceSeries, run: Run, kinds: Sequence[str]
 ) -> tuple[list[MadeObject], list[RegionMeasurement], str]:
     settings = services.settings
     regions, note = Regions(), "no label map is configured"
@@ -103,7 +106,7 @@ def _make(
         research_use_only=settings.output.research_use_only,
     )
     outcome = Outcome(maps.arrays, run.quality, measured, regions, magnitude)
-    wanted = Wanted(settings.output.objects, recipe.companions, bool(run.acquisition.get(AS_SOURCE)))
+    wanted = Wanted(kinds, recipe.companions, bool(run.acquisition.get(AS_SOURCE)))
     made = make_objects(outcome, source, description, wanted, describe_twin(recipe, description))
     return made, measured, note
 

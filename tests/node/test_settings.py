@@ -157,3 +157,10 @@ def test_a_refused_url_does_not_repeat_the_password_in_it(tmp_path: Path, scheme
     with_password = WEB.replace("https", scheme).replace("pacs.example", "me:hidden@pacs.example")
 
     assert "hidden" not in refusal(tmp_path, with_password)
+
+
+def test_a_kind_that_only_one_destination_asks_for_is_made_too(tmp_path: Path) -> None:
+    some = '[output]\nobjects = ["susceptibility", "report"]\n'
+    settings = load(tmp_path, some + PEER + WEB + 'objects = ["susceptibility", "parametric_map"]\n')
+    assert settings.kinds_to_make(["PACS"]) == ("susceptibility", "report")
+    assert settings.kinds_to_make(["PACS", "WEB"]) == ("susceptibility", "parametric_map", "report")
