@@ -1,18 +1,19 @@
 """What every object made from a source series shares: patient, study, frame of reference, equipment and times."""
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 
 from pydicom import DataElement, Dataset
-from pydicom.config import IGNORE, RAISE
+from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pydicom.valuerep import validate_value
 
 from dicom_io.codes import coding_schemes
 from dicom_io.series import SourceSeries
+from dicom_io.write.copied_values import KEPT_VERBATIM as KEPT_VERBATIM
+from dicom_io.write.copied_values import copied_element
+from dicom_io.write.copied_values import is_valid_element as is_valid_element
 from dicom_io.write.provenance import MANUFACTURER, RunDescription, contributing_equipment, plain_text
 
 # PS3.3 C.7.1.1, C.7.1.3, C.7.2.1 and C.7.2.2. Type 2 attributes are written empty where the source has none.
@@ -53,21 +54,6 @@ _OPTIONAL = (
     "TimezoneOffsetFromUTC",
     "InstitutionName",
 )
-# A value that does not fit its VR stays as it is where it identifies the patient or the study: changing it would
-# file the result under another patient. Everywhere else it is left out.
-KEPT_VERBATIM = frozenset(
-    (
-        "PatientName",
-        "PatientID",
-        "IssuerOfPatientID",
-        "StudyInstanceUID",
-        "StudyID",
-        "AccessionNumber",
-        "FrameOfReferenceUID",
-        "ReferencedFrameOfReferenceUID",
-        "ReferencedSOPInstanceUID",
-    )
-)
 _SEXES = ("M", "F", "O", "")
 
 
@@ -91,11 +77,8 @@ def _levels(template: Dataset) -> Iterator[Dataset]:
 def copy_attribute(target: Dataset, template: Dataset, keyword: str, required: bool = False) -> None:
     """Copy one attribute without private content; where it is absent or unusable, leave it out or write it empty."""
     element = find_element(template, keyword)
-    if element is not None and (keyword in KEPT_VERBATIM or is_valid_element(element)):
-        copied = deepcopy(element)
-        if copied.VR == "SQ":
-            for item in copied.value:
-                item.remove_private_tags()
+    copied = None if element is None else copied_element(element)
+    if copied is not None:
         target[keyword] = copied
     elif required:
         tag = tag_for_keyword(keyword)
@@ -106,19 +89,6 @@ def set_verbatim(target: Dataset, keyword: str, value: str) -> None:
     """Write a source's identifier as it is: scanners exist whose UIDs have components with leading zeros."""
     tag = tag_for_keyword(keyword)
     target[keyword] = DataElement(tag, dictionary_VR(tag), value, validation_mode=IGNORE)
-
-
-def is_valid_element(element: DataElement) -> bool:
-    """Tell whether every value of an element fits its VR (PS3.5 6.2)."""
-    if element.VR in ("SQ", "US", "SS", "UL", "SL", "FL", "FD"):
-        return True
-    values = element.value if element.VM > 1 else [element.value]
-    try:
-        for value in values:
-            validate_value(element.VR, getattr(value, "original_string", None) or str(value), RAISE)
-    except ValueError:
-        return False
-    return True
 
 
 def copy_identity(target: Dataset, source: SourceSeries) -> None:
@@ -134,7 +104,8 @@ def copy_identity(target: Dataset, source: SourceSeries) -> None:
     set_verbatim(target, "StudyInstanceUID", template.StudyInstanceUID)
     set_verbatim(target, "FrameOfReferenceUID", source.geometry.frame_of_reference_uid)
     copy_attribute(target, template, "PositionReferenceIndicator", required=True)
-    copy_attribute(target, template, "PatientPosition")
+    # Type 2C: written empty where a resampling workstation has lost it (PS3.3 C.7.3.1).
+    copy_attribute(target, template, "PatientPosition", required=True)
     copy_attribute(target, template, "BodyPartExamined")
     if "BodyPartExamined" not in target:
         # Without it Laterality would be required (type 2C), and a head has none.

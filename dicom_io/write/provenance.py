@@ -8,10 +8,19 @@ from pydicom import Dataset
 
 from dicom_io.codes import ACQUISITION_EQUIPMENT, PROCESSING_EQUIPMENT, code_item
 from dicom_io.series import SourceSeries
+from dicom_io.write.copied_values import copied_element
 
 MANUFACTURER = "Lodestone"
 RESEARCH_SENTENCE = "For research use only. Not for diagnosis."
 _SHORT_TEXT = 1024  # VR ST, PS3.5 6.2
+_ABOUT_A_SCANNER = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "StationName",
+    "InstitutionName",
+)
 _SPELLED_OUT = {
     "–": "-",
     "—": "-",
@@ -124,11 +133,11 @@ def contributing_equipment(source: SourceSeries, run: RunDescription) -> list[Da
 
 def _scanner(template: Dataset) -> Dataset:
     item = Dataset()
-    item.Manufacturer = template.get("Manufacturer") or "unknown"
-    keywords = ("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "StationName", "InstitutionName")
-    for keyword in keywords:
-        if template.get(keyword):
-            item[keyword] = template[keyword]
+    item.Manufacturer = "unknown"
+    for keyword in _ABOUT_A_SCANNER:
+        copied = copied_element(template[keyword]) if template.get(keyword) else None
+        if copied is not None:
+            item[keyword] = copied
     item.PurposeOfReferenceCodeSequence = [code_item(ACQUISITION_EQUIPMENT)]
     return item
 
