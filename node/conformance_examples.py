@@ -12,6 +12,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from dicom_io.series import SourceSeries
 from dicom_io.write.companions import Companion, companion_series
+from dicom_io.write.enhanced_mr import enhanced_susceptibility
 from dicom_io.write.key_objects import key_object_selection
 from dicom_io.write.mr_image import MapRole, susceptibility_series
 from dicom_io.write.parametric_map import parametric_map
@@ -36,6 +37,7 @@ class RunObjects:
     source: SourceSeries
     run: RunDescription
     names: Mapping[int, str]
+    as_source: bool = False
 
     def map_ppb(self, seed: int, spread: float = 80.0) -> np.ndarray:
         """Return a made-up map `(z, y, x)` [ppb] with a known pattern."""
@@ -64,14 +66,19 @@ class RunObjects:
 
     @cached_property
     def images(self) -> list[Dataset]:
-        """The susceptibility series."""
-        return susceptibility_series(self.map_ppb(1), self.source, self.run, MapRole.LEARNED)
+        """The susceptibility series, or one enhanced object."""
+        return self._written(self.map_ppb(1), self.run, MapRole.LEARNED)
 
     @cached_property
     def twins(self) -> list[Dataset]:
         """The classical map beside it."""
         twin = replace(self.run, map_sentence="This is the classical map, kept beside the network's for comparison.")
-        return susceptibility_series(0.9 * self.map_ppb(1), self.source, twin, MapRole.TWIN)
+        return self._written(0.9 * self.map_ppb(1), twin, MapRole.TWIN)
+
+    def _written(self, values: np.ndarray, run: RunDescription, role: MapRole) -> list[Dataset]:
+        if self.as_source:
+            return [enhanced_susceptibility(values, self.source, run, role)]
+        return susceptibility_series(values, self.source, run, role)
 
     @cached_property
     def regions(self) -> Dataset:
@@ -100,7 +107,7 @@ class RunObjects:
     @cached_property
     def planar_report(self) -> Dataset:
         """The report that draws outlines."""
-        drawn = (self.values, self.mask, self.labels, self.regions, self.images)
+        drawn = (self.values, self.mask, self.labels, self.images)
         return planar_report(*drawn, self.source, self.run, QUALITY, SENTENCES)
 
     @cached_property
@@ -142,8 +149,11 @@ MAKERS: Mapping[str, Callable[[RunObjects], Sequence[Dataset]]] = {
 
 
 def example_objects(
-    source: SourceSeries, run: RunDescription, names: Mapping[int, str] | None = None
+    source: SourceSeries, run: RunDescription, names: Mapping[int, str] | None = None, as_source: bool = False
 ) -> dict[str, list[Dataset]]:
-    """Return every object of one run by its kind; `names` are those of the labelled regions."""
-    objects = RunObjects(source, run, names or NAMES)
+    """Return every object of one run by its kind.
+
+    `names` are those of the labelled regions; `as_source` writes the maps as Enhanced MR.
+    """
+    objects = RunObjects(source, run, names or NAMES, as_source)
     return {kind: list(make(objects)) for kind, make in MAKERS.items()}

@@ -13,9 +13,9 @@ from dicom_io.write.part10 import to_bytes
 from dicom_io.write.validation import validate
 from node.conformance_examples import example_objects
 from node.conformance_sources import example_run, example_source
-from node.object_kinds import ObjectKind
+from node.object_kinds import COMPANION_KINDS, ObjectKind
 from tests.golden.object_judges import GROUPS, Complaint, Verdict, judge, judge_together, listed_rows, unlisted
-from tests.golden.vendor_sources import FLAVOURS, SIMULATED, vendor_source
+from tests.golden.vendor_sources import ENHANCED, FLAVOURS, SIMULATED, vendor_source
 
 pytestmark = pytest.mark.golden
 
@@ -30,6 +30,10 @@ IOD = {
     ObjectKind.PRESENTATION: "GrayscaleSoftcopyPresentationState",
     ObjectKind.KEY_OBJECTS: "KeyObjectSelectionDocument",
 }
+# A map of an enhanced source is a series of classic images, or one Enhanced MR image where the rule says so.
+AS_SOURCE = " as source"
+MAPS = (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL)
+RUNS = (*FLAVOURS, *(f"{flavour}{AS_SOURCE}" for flavour in ENHANCED))
 LISTED, LISTED_BETWEEN_OBJECTS = listed_rows(5), listed_rows(3)
 
 
@@ -47,11 +51,13 @@ def written(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     """Return the function that writes everything a run on one scanner's headers delivers."""
 
     @cache
-    def write(flavour: str) -> list[Written]:
-        folder = tmp_path_factory.mktemp(flavour)
+    def write(name: str) -> list[Written]:
+        folder = tmp_path_factory.mktemp(name)
+        flavour = name.removesuffix(AS_SOURCE)
         source = example_source() if flavour == SIMULATED else vendor_source(flavour, data_dir)
+        assert source.is_enhanced == (flavour in ENHANCED)
         made = []
-        for kind, objects in example_objects(source, example_run()).items():
+        for kind, objects in example_objects(source, example_run(), as_source=name != flavour).items():
             for number, dataset in enumerate(objects):
                 path = folder / f"{kind}-{number:04d}.dcm"
                 path.write_bytes(to_bytes(dataset))
@@ -65,64 +71,64 @@ def written(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 def verdicts(
     written: Callable[[str], list[Written]], program: Callable[[str], str]
 ) -> Callable[[str], list[tuple[Written, Verdict]]]:
-    """Return the function that asks dciodvfy about the first and the last object of every kind."""
+    """Return the function that asks dciodvfy about the first object of every kind and the last image."""
 
     @cache
-    def judged(flavour: str) -> list[tuple[Written, Verdict]]:
-        return [(one, judge(program("dciodvfy"), one.path, one.kind)) for one in ends(written(flavour))]
+    def judged(name: str) -> list[tuple[Written, Verdict]]:
+        # A companion is a series of classic images in either case.
+        asked = [one for one in ends(written(name)) if AS_SOURCE not in name or one.kind not in COMPANION_KINDS]
+        return [(one, judge(program("dciodvfy"), one.path, one.kind)) for one in asked]
 
     return judged
 
 
 def ends(made: list[Written]) -> Iterator[Written]:
-    """Yield the first object of every kind, and the last where it has another position in its series."""
+    """Yield the first object of every kind, and the last image of the map, which has another position."""
     for kind in dict.fromkeys(one.kind for one in made):
         of_kind = [one for one in made if one.kind == kind]
         yield of_kind[0]
-        if len(of_kind) > 1:
+        if kind == ObjectKind.SUSCEPTIBILITY and len(of_kind) > 1:
             yield of_kind[-1]
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("name", RUNS)
 def test_dciodvfy_finds_no_error_and_takes_every_object_for_what_it_is(
-    flavour: str, verdicts: Callable[[str], list[tuple[Written, Verdict]]]
+    name: str, verdicts: Callable[[str], list[tuple[Written, Verdict]]]
 ) -> None:
-    for one, verdict in verdicts(flavour):
+    for one, verdict in verdicts(name):
         assert verdict.errors == (), one.kind
-        assert verdict.iod == IOD[one.kind]
+        assert verdict.iod == ("EnhancedMRImage" if AS_SOURCE in name and one.kind in MAPS else IOD[one.kind])
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("name", RUNS)
 def test_every_warning_of_dciodvfy_is_listed_with_its_reason(
-    flavour: str, verdicts: Callable[[str], list[tuple[Written, Verdict]]]
+    name: str, verdicts: Callable[[str], list[tuple[Written, Verdict]]]
 ) -> None:
-    found = {warning for _, verdict in verdicts(flavour) for warning in verdict.warnings}
+    found = {warning for _, verdict in verdicts(name) for warning in verdict.warnings}
     assert found
     assert unlisted(found, LISTED) == set()
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_our_own_check_before_release_accepts_every_object(
-    flavour: str, written: Callable[[str], list[Written]]
-) -> None:
-    for one in ends(written(flavour)):
+@pytest.mark.parametrize("name", RUNS)
+def test_our_own_check_before_release_accepts_every_object(name: str, written: Callable[[str], list[Written]]) -> None:
+    for one in ends(written(name)):
         validate(one.dataset)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("name", RUNS)
 def test_dcentvfy_finds_one_consistent_study_in_all_objects_of_a_run(
-    flavour: str, written: Callable[[str], list[Written]], program: Callable[[str], str]
+    name: str, written: Callable[[str], list[Written]], program: Callable[[str], str]
 ) -> None:
-    verdict = judge_together(program("dcentvfy"), [one.path for one in written(flavour)])
+    verdict = judge_together(program("dcentvfy"), [one.path for one in written(name)])
     assert verdict.errors == ()
     assert unlisted(verdict.warnings, LISTED_BETWEEN_OBJECTS) == set()
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("name", RUNS)
 def test_dcmdump_parses_every_object_without_a_word(
-    flavour: str, written: Callable[[str], list[Written]], program: Callable[[str], str]
+    name: str, written: Callable[[str], list[Written]], program: Callable[[str], str]
 ) -> None:
-    paths = [str(one.path) for one in written(flavour)]
+    paths = [str(one.path) for one in written(name)]
     done = subprocess.run([program("dcmdump"), *paths], capture_output=True, timeout=120, check=False)
     assert done.stderr == b""
     assert done.returncode == 0
@@ -134,7 +140,7 @@ def test_every_kind_that_the_configuration_knows_is_judged() -> None:
 
 
 def test_no_listed_warning_has_become_history(verdicts: Callable[[str], list[tuple[Written, Verdict]]]) -> None:
-    found = [warning for flavour in FLAVOURS for _, verdict in verdicts(flavour) for warning in verdict.warnings]
+    found = [warning for name in RUNS for _, verdict in verdicts(name) for warning in verdict.warnings]
     assert [row for row in LISTED if not any(row.covers(warning) for warning in found)] == []
 
 
@@ -143,7 +149,8 @@ def test_a_warning_that_is_not_listed_is_seen() -> None:
     assert unlisted([Complaint(known.attribute, "Something new", kind="report")], LISTED) != set()
 
 
-def test_the_same_run_gives_the_same_bytes_of_every_kind() -> None:
-    first, second = (example_objects(example_source(), example_run()) for _ in range(2))
+@pytest.mark.parametrize("as_source", [False, True])
+def test_the_same_run_gives_the_same_bytes_of_every_kind(as_source: bool) -> None:
+    first, second = (example_objects(example_source(), example_run(), as_source=as_source) for _ in range(2))
     for kind, objects in first.items():
         assert [to_bytes(one) for one in objects] == [to_bytes(one) for one in second[kind]], kind

@@ -33,6 +33,7 @@ HEADERS = {
 }
 SIMULATED = "simulated"
 FLAVOURS = (SIMULATED, *READABLE, *HEADERS)
+ENHANCED = tuple(flavour for flavour in FLAVOURS if "enhanced" in flavour)
 
 
 def vendor_source(flavour: str, data_dir: Path) -> SourceSeries:
