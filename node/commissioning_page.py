@@ -89,8 +89,16 @@ _WRONG = (
         "The viewer or the archive turns images. Left and right cannot be trusted; do not use it like this.",
     ),
     (
-        "Slice 12 at the letter F",
+        "The pyramid points to F",
         "Slices are sorted by something else than their position. Reformations and volumes cannot be trusted.",
+    ),
+    (
+        "A hundred times as much",
+        "OHIF 3.13 shows every Parametric Map so. The images and reports of this node are right there.",
+    ),
+    (
+        "Nothing where it is 0",
+        "OHIF 3.13 leaves the number of a report empty where it is zero: square 2, and every standard deviation here.",
     ),
     (
         "No unit, or HU",
@@ -229,7 +237,7 @@ def _checks(outcomes: Sequence[KindOutcome]) -> list[Flowable]:
         (
             "Head and feet",
             f"the drawn number goes from 01 to {SHAPE[0]}, F on the first {N_END_SLICES} and H on the last "
-            f"{N_END_SLICES}; in a coronal view, {SHAPE[0]} lies at the viewer's own letter H.",
+            f"{N_END_SLICES}; in a coronal view through 3 and 4 the white pyramid points to the viewer's own letter H.",
         ),
         ("Window", "it opens with level 0 and width 400, the same in every slice; square 2 is middle grey."),
         ("Unit", "the viewer shows ppb beside the number, or the readers know that it is ppb."),

@@ -139,9 +139,15 @@ def _planes(
         volumes["classical"] = PPB_PER_PPM * arrays[CLASSICAL_SUSCEPTIBILITY].astype(np.float64)
         volumes["difference"] = volumes["map"] - volumes["classical"]
     if magnitude is not None:
-        squares = magnitude.astype(np.float64) ** 2
-        volumes["magnitude"] = np.sqrt(squares.mean(axis=0) if magnitude.ndim == 4 else squares)
+        volumes["magnitude"] = _root_mean_square(magnitude)
     return upright_planes(volumes, arrays["mask"].astype(bool), labels, source.geometry.affine_lps)
+
+
+def _root_mean_square(magnitude: np.ndarray) -> np.ndarray:
+    """Bring the echoes together one by one: all of them at once in double precision are gigabytes."""
+    if magnitude.ndim == 3:
+        return magnitude
+    return np.sqrt(sum(echo.astype(np.float64) ** 2 for echo in magnitude) / len(magnitude))
 
 
 def _pictures(content: _Content) -> dict[str, Flowable]:

@@ -1,7 +1,8 @@
-"""A test series of known susceptibility for a site's viewer: four squares, letters for the sides, numbered slices.
+"""A test series of known susceptibility for a site's viewer: four squares, letters, numbered slices, a pyramid.
 
 Beneath the squares lies a block of −100 ppb. Letters are drawn into the pixels, because each of R, L, A, P, F and the
 digits looks wrong when an image is mirrored or turned; a viewer's own letters come from the header and prove less.
+The pyramid, each slice a smaller square than the last, points to the head where a viewer cuts the slices across.
 """
 
 import hashlib
@@ -51,6 +52,7 @@ _LETTERS = {
 # Row and column of a letter's first dot.
 _SIDE_LETTERS = (("R", 89, 20), ("L", 89, 162), ("A", 20, 91), ("P", 158, 91))
 _NUMBER_PLACE, _END_PLACE = (89, 84), (56, 91)
+_PYRAMID_CENTRE, _PYRAMID_BASE = (130, 96), 30
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def known_map_ppb() -> np.ndarray:
     for square in SQUARES:
         values[labels == square.number] = square.value_ppb
     for index, image in enumerate(values):
+        image[_pyramid(index)] = LETTER_PPB
         for letter, row, column in (*_SIDE_LETTERS, *_slice_letters(index)):
             _draw(image, letter, row, column)
     return values
@@ -192,6 +195,13 @@ def _slice_letters(index: int) -> list[tuple[str, int, int]]:
     elif index < N_END_SLICES:
         letters.append(("F", *_END_PLACE))
     return letters
+
+
+def _pyramid(index: int) -> tuple[slice, slice]:
+    """Return rows and columns of the pyramid in a slice: two pixels wide at the head, its base at the feet."""
+    half = 1 + round((_PYRAMID_BASE // 2 - 1) * (SHAPE[0] - 1 - index) / (SHAPE[0] - 1))
+    row, column = _PYRAMID_CENTRE
+    return slice(row - half, row + half), slice(column - half, column + half)
 
 
 def _draw(image: np.ndarray, letter: str, row: int, column: int) -> None:

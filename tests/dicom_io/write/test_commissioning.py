@@ -111,3 +111,12 @@ def test_equal_seed_and_day_make_equal_bytes_and_another_seed_another_study() ->
     assert [to_bytes(image) for image in first] == [to_bytes(image) for image in second]
     assert first[0].StudyInstanceUID != other[0].StudyInstanceUID
     assert first[0].FrameOfReferenceUID != other[0].FrameOfReferenceUID
+
+
+def test_the_pyramid_points_to_the_head_in_every_view_across_the_slices() -> None:
+    values = known_map_ppb()
+    for cut in (values[:, 130, 80:112], values[:, 114:146, 96]):
+        widths = (cut == LETTER_PPB).sum(axis=1).tolist()
+        assert widths == sorted(widths, reverse=True)
+        assert widths[0] > 8 * widths[-1] > 0
+        assert not np.array_equal(cut, cut[::-1])
