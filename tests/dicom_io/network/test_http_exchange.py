@@ -2,6 +2,7 @@ import base64
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from dicom_io.errors import ConnectionCut, PeerRefused, PeerUnreachable
 from dicom_io.network import http_exchange
+from dicom_io.network.association import CONNECTION_TIMEOUT_S
 from dicom_io.network.dicomweb import store_over_web, verify_over_web
 from dicom_io.network.peers import WebPeer
 from tests.dicom_io.network.web_archive import WebArchive, running_web_archive
@@ -179,6 +181,8 @@ def test_an_answer_that_only_trickles_is_left_after_its_time() -> None:
 def test_a_service_that_says_nothing_is_left_after_its_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         peer = WebPeer("PACS", f"http://127.0.0.1:{server.getsockname()[1]}", answer_within_s=0.2)
+        started = time.monotonic()
         with pytest.raises(ConnectionCut, match=r"within 0\.2 s") as raised:
             verify_over_web(peer)
         assert raised.value.is_silence
+        assert time.monotonic() - started < CONNECTION_TIMEOUT_S / 2
