@@ -155,3 +155,18 @@ def test_the_page_is_the_same_bytes_and_becomes_a_valid_object(kit: Kit) -> None
     assert page.SeriesDescription.startswith("QA instructions")
     with pytest.raises(InvalidObject):
         kit.page(b"no pages")
+
+
+def test_the_validators_find_no_error_in_any_object_nor_between_them(
+    kit: Kit, program: Callable[[str], str], tmp_path: Path
+) -> None:
+    objects = {**kit.objects, "summary": [kit.page(commissioning_page(kit, [], ""))]}
+    written = [file for kind, made in objects.items() for file in write_objects(tmp_path, kind, made)]
+    firsts = {file.kind: file.path for file in reversed(written)}
+    commands = [[program("dciodvfy"), "-new", str(path)] for path in firsts.values()]
+    commands.append([program("dcentvfy"), *(str(file.path) for file in written)])
+    for command in commands:
+        judged = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        said = judged.stdout + judged.stderr
+        assert not [line for line in said.splitlines() if line.startswith("Error")], command[1:3]
+        assert judged.returncode == 0
