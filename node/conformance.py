@@ -7,17 +7,23 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
+from pydicom import Dataset
 from pydicom.uid import UID
 
+from dicom_io.series import SourceSeries
 from dicom_io.write import identity
+from dicom_io.write.provenance import RunDescription
 from node import __version__
 from node.conformance_attributes import AttributeRow, Case, attribute_rows, blocks, module_of
 from node.conformance_content import ContentRow, content_rows
 from node.conformance_examples import OTHER_NAMES, example_objects
 from node.conformance_sources import another_run, another_source, example_run, example_source
 from node.conformance_tables import network_tables, table, web_limits
+from node.object_kinds import ObjectKind
 
 TEMPLATE = Path(__file__).with_name("conformance_template.md")
+AS_SOURCE = " (as source)"
+_MAPS = (ObjectKind.SUSCEPTIBILITY, ObjectKind.CLASSICAL)
 _OFFSET = "_SERIES_OFFSET"
 _OUTSIDE = "Standard Extended"
 _ATTRIBUTE_HEADING = ("Attribute", "Tag", "Module", "Presence", "Source", "Value")
@@ -52,8 +58,8 @@ def statement() -> str:
 def _described() -> _Described:
     """Make every kind of object twice, from sources and runs that have nothing in common, and look at them."""
     first, second = example_source(), another_source()
-    made = example_objects(first, example_run())
-    again = example_objects(second, another_run(), OTHER_NAMES)
+    made = _with_enhanced(first, example_run(), None)
+    again = _with_enhanced(second, another_run(), OTHER_NAMES)
     return _Described(
         rows={
             kind: attribute_rows([Case(first.template, made[kind]), Case(second.template, again[kind])])
@@ -66,6 +72,14 @@ def _described() -> _Described:
         },
         created={kind: str(objects[0].SOPClassUID) for kind, objects in made.items()},
     )
+
+
+def _with_enhanced(
+    source: SourceSeries, run: RunDescription, names: Mapping[int, str] | None
+) -> dict[str, list[Dataset]]:
+    """Return every kind of object, and behind them the maps as they are written for an enhanced source."""
+    enhanced = example_objects(source, run, names, as_source=True)
+    return example_objects(source, run, names) | {f"{kind}{AS_SOURCE}": enhanced[kind] for kind in _MAPS}
 
 
 def _common(kinds: Sequence[Sequence[AttributeRow]]) -> list[AttributeRow]:

@@ -207,12 +207,16 @@ def _allowed(annotation: Any, metadata: Sequence[Any]) -> str:
 
 
 def _object_kinds(created: Mapping[str, str]) -> str:
-    def note(kind: ObjectKind) -> str:
+    def note(kind: str) -> str:
+        if kind not in set(ObjectKind):
+            return "where the rule says so and the source is enhanced"
         if kind in COMPANION_KINDS:
             return "where the recipe wants it"
+        if kind == ObjectKind.KEY_OBJECTS:
+            return "where a check of the map's quality failed"
         return "by default" if kind in USUAL_KINDS else "where the site wants it"
 
-    rows = [(f"`{kind}`", UID(created[kind]).name, note(kind)) for kind in ObjectKind if kind in created]
+    rows = [(f"`{kind}`", UID(sop_class).name, note(kind)) for kind, sop_class in created.items()]
     return table(("Kind", "SOP class", "Made"), rows)
 
 
