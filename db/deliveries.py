@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint, select
+from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db.base import PREFIX, Base, Instant, now
@@ -22,6 +22,8 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
 
 
+# SQLite takes no more than some thousand parameters.
+KEYS_AT_ONCE = 500
 OPEN = (DeliveryState.PENDING, DeliveryState.ACCEPTED)
 
 
@@ -143,41 +145,72 @@ def one(session: Session, run_key: str, peer: str, sop_instance_uid: str) -> Del
     return session.scalars(query.where(Delivery.sop_instance_uid == sop_instance_uid)).one()
 
 
-def of_series(session: Session, revisions: Mapping[str, int]) -> dict[str, list[Delivery]]:
-    """Return the deliveries of many series by their keys, each in the revision that is given for it."""
-    query = select(Run.series_key, Run.revision, Delivery).join(Delivery, Delivery.run_key == Run.key)
-    query = query.where(Run.series_key.in_(revisions)).order_by(Delivery.peer, Delivery.id)
-    found: dict[str, list[Delivery]] = {}
-    for key, revision, row in session.execute(query):
-        if revisions[key] == revision:
-            found.setdefault(key, []).append(row)
-    return found
-
-
 def summary(rows: Iterable[Delivery]) -> dict[str, dict[str, Any]]:
     """Return per peer how many objects are in each state and proved in which way, what was refused, and what was said.
 
     `refused_kinds` names the kinds of objects that a peer does not take; `status` and `sentence` are those of an object
     that is not delivered, where there is one.
     """
-    peers: dict[str, list[Delivery]] = {}
-    for row in rows:
-        peers.setdefault(row.peer, []).append(row)
-    return {peer: _summary_of_one(sent) for peer, sent in peers.items()}
+    return _per_peer(
+        _Alike(row.peer, row.state, row.evidence, row.kind, row.status, row.sentence, 1, row.attempts, row.resends)
+        for row in rows
+    )
 
 
-def _summary_of_one(rows: Sequence[Delivery]) -> dict[str, Any]:
-    entry: dict[str, Any] = {state.value: sum(row.state == state for row in rows) for state in DeliveryState}
-    entry |= {evidence.value: sum(row.evidence == evidence for row in rows) for evidence in Evidence}
-    entry["attempts"] = max(row.attempts for row in rows)
-    entry["resends"] = sum(row.resends for row in rows)
-    refused = [row for row in rows if row.state == DeliveryState.REFUSED]
+def summaries(session: Session, revisions: Mapping[str, int]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the summary of many series by their keys, each in the revision that is given for it.
+
+    The database counts, since a record holds some hundred objects for each of many thousand series.
+    """
+    alike = (Delivery.peer, Delivery.state, Delivery.evidence, Delivery.kind, Delivery.status, Delivery.sentence)
+    counts = (func.count(), func.max(Delivery.attempts), func.sum(Delivery.resends))
+    query = select(Run.series_key, Run.revision, *alike, *counts).join(Run, Run.key == Delivery.run_key)
+    query = query.group_by(Run.series_key, Run.revision, *alike).order_by(func.min(Delivery.id))
+    keys = list(revisions)
+    groups: dict[str, list[_Alike]] = {}
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        wanted = query.where(Run.series_key.in_(keys[start : start + KEYS_AT_ONCE]))
+        for key, revision, *values in session.execute(wanted):
+            if revisions[key] == revision:
+                groups.setdefault(key, []).append(_Alike(*values))
+    return {key: _per_peer(found) for key, found in groups.items()}
+
+
+class _Alike(NamedTuple):
+    """Deliveries that differ in nothing that a summary tells, and how many they are."""
+
+    peer: str
+    state: str
+    evidence: str | None
+    kind: str
+    status: str | None
+    sentence: str
+    n_alike: int
+    attempts: int
+    resends: int
+
+
+def _per_peer(groups: Iterable[_Alike]) -> dict[str, dict[str, Any]]:
+    peers: dict[str, list[_Alike]] = {}
+    for group in groups:
+        peers.setdefault(group.peer, []).append(group)
+    return {peer: _summary_of_one(peers[peer]) for peer in sorted(peers)}
+
+
+def _summary_of_one(groups: Sequence[_Alike]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        state.value: sum(group.n_alike for group in groups if group.state == state) for state in DeliveryState
+    }
+    entry |= {kind.value: sum(group.n_alike for group in groups if group.evidence == kind) for kind in Evidence}
+    entry["attempts"] = max(group.attempts for group in groups)
+    entry["resends"] = sum(group.resends for group in groups)
+    refused = {group.kind for group in groups if group.state == DeliveryState.REFUSED}
     if refused:
-        entry["refused_kinds"] = sorted({row.kind for row in refused})
+        entry["refused_kinds"] = sorted(refused)
     # What went well says nothing where something else did not.
-    told = sorted(rows, key=lambda row: row.state != DeliveryState.DELIVERED)
+    told = sorted(groups, key=lambda group: group.state != DeliveryState.DELIVERED)
     for name in ("status", "sentence"):
-        said = [getattr(row, name) for row in told if getattr(row, name)]
+        said = [getattr(group, name) for group in told if getattr(group, name)]
         if said:
             entry[name] = said[-1]
     return entry

@@ -48,8 +48,8 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
     """Print the series, the newest first."""
     with reading(config) as session:
         known = db.series.list_series(session, state, limit)
-        sent = db.deliveries.of_series(session, {series.key: series.revision for series in known})
-        rows = [series.as_dict() | {"peers": db.deliveries.summary(sent.get(series.key, ()))} for series in known]
+        sent = db.deliveries.summaries(session, {series.key: series.revision for series in known})
+        rows = [series.as_dict() | {"peers": sent.get(series.key, {})} for series in known]
     if as_json:
         print_json(rows)
         return

@@ -63,4 +63,5 @@ def _refusal(peer: str, refused: Sequence[Delivery]) -> str:
     if not refused:
         return ""
     kinds = ", ".join(sorted({row.kind.replace("_", " ") for row in refused}))
-    return f"{peer} does not take {len(refused)} objects ({kinds}): {refused[-1].sentence}"
+    objects = "one object" if len(refused) == 1 else f"{len(refused)} objects"
+    return f"{peer} does not take {objects} ({kinds}): {refused[-1].sentence}"

@@ -68,13 +68,22 @@ def test_an_object_that_is_sent_again_is_proved_by_nothing_any_more(database: Da
     assert (row.state, row.resends, row.evidence, row.delivered_at) == (DeliveryState.PENDING, 1, None, None)
 
 
-def test_deliveries_of_many_series_are_those_of_the_present_revision(database: Database, run_key: str) -> None:
-    planned(database, run_key, PACS=None)
+def test_many_series_are_summed_up_as_each_alone_in_its_present_revision(database: Database, run_key: str) -> None:
+    planned(database, run_key, PACS=None, RESEARCH=("report",))
+    with database.begin() as session:
+        first, second, third = deliveries.of_run(session, run_key, "PACS")
+        for row in (first, second):
+            row.accept()
+            row.resends, row.attempts = 1, 2
+        first.deliver(Evidence.COMMITTED)
+        third.end(DeliveryState.REFUSED, "PACS takes no such object.")
     with database.read() as session:
         key = series.list_series(session)[0].key
-        assert len(deliveries.of_series(session, {key: 1})[key]) == 3
-        assert deliveries.of_series(session, {key: 2}) == {}
-        assert deliveries.of_series(session, {}) == {}
+        many = {key: 1} | {f"s-{number}": 1 for number in range(1200)}
+        assert deliveries.summaries(session, many) == {key: deliveries.summary(deliveries.of_run(session, run_key))}
+        assert deliveries.summaries(session, {key: 1})[key]["PACS"]["resends"] == 2
+        assert deliveries.summaries(session, {key: 2}) == {}
+        assert deliveries.summaries(session, {}) == {}
 
 
 def test_a_transaction_is_found_by_its_uid_and_counted_per_peer(database: Database, run_key: str) -> None:

@@ -290,3 +290,21 @@ def test_a_job_that_waits_under_an_older_number_does_nothing(open_site: Callable
     encoded.look(2)
     assert encoded.events()[: len(events)] == events
     assert encoded.next_job()[0] == 3
+
+
+def test_what_the_peer_loses_after_the_series_was_recorded_is_sent_again(open_site: Callable[..., Site]) -> None:
+    services, archive = open_site(Script(reports="never"))
+    encoded = Encoded(services)
+    encoded.look()
+    encoded.let_time_pass(minutes=31)
+    encoded.look()
+    assert encoded.series().state == State.RECORDED
+    lost = encoded.uids[0]
+    archive.script.failing = lambda uid: NO_SUCH_INSTANCE if uid == lost else None
+    assert archive.report() == RECORDED
+    assert encoded.states() == {DeliveryState.DELIVERED: 2, DeliveryState.PENDING: 1}
+    assert encoded.next_job()[1] == "DELAYED"
+    archive.script = Script()
+    encoded.look()
+    eventually(lambda: encoded.evidence() == {Evidence.COMMITTED: 3}, 20, "the second commitment")
+    assert archive.stores[lost] == 2

@@ -37,7 +37,7 @@ def test_a_kind_that_a_peer_must_have_and_does_not_take_fails_the_series(open_si
     encoded.look_until_final()
     ended = encoded.series()
     assert ended.state == State.FAILED
-    assert "ARCHIVE does not take 1 objects (report)" in ended.sentence
+    assert "ARCHIVE does not take one object (report)" in ended.sentence
 
 
 def test_a_peer_that_takes_only_another_transfer_syntax_takes_nothing_and_says_so(
