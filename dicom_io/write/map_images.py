@@ -119,6 +119,8 @@ def describe_map(image: Dataset, source: SourceSeries, run: RunDescription, show
     """Write patient, study, equipment, name and derivation of a map, as both kinds of MR image have them."""
     copy_identity(image, source)
     describe_making(image, source, run, shown.title)
+    # Type 2C of an MR image whose scanner codes no patient orientation (PS3.3 C.7.3.1).
+    copy_attribute(image, source.template, "PatientPosition", required=True)
     image.Modality = "MR"
     image.SeriesNumber = series_number(source.template.get("SeriesNumber"), shown.series_offset)
     image.BurnedInAnnotation = "NO"

@@ -132,6 +132,10 @@ def _holds(encoding: str, letter: str) -> bool:
 
 
 def _of_image(dataset: Dataset) -> Iterator[str]:
+    is_mr = dataset.SOPClassUID in (MRImageStorage, EnhancedMRImageStorage)
+    # PS3.3 C.7.3.1, type 2C.
+    if is_mr and "PatientPosition" not in dataset and "PatientOrientationCodeSequence" not in dataset:
+        yield "PatientPosition is absent"
     held = [keyword for keyword in _PIXELS if keyword in dataset]
     if len(held) != 1:
         yield f"has {len(held)} kinds of pixel data where one is needed"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
+from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
@@ -12,6 +13,7 @@ from dicom_io.errors import InvalidObject
 from dicom_io.series import SourceSeries
 from dicom_io.write.mr_image import MapRole, susceptibility_series, to_stored_ppb
 from dicom_io.write.provenance import RESEARCH_SENTENCE, RunDescription
+from dicom_io.write.validation import validate
 from tests.dicom_io.write.conftest import map_of
 
 
@@ -172,3 +174,14 @@ def test_the_network_s_map_and_its_classical_twin_are_two_series_that_say_which_
     assert [image.ImageType[-1] for image in (learned, instead, twin)] == ["LEARNED", "CLASSICAL", "CLASSICAL"]
     assert plain.SeriesNumber == learned.SeriesNumber == instead.SeriesNumber != twin.SeriesNumber
     assert learned.ImageComments.endswith("This is the map of the network lodestone_net.")
+
+
+def test_a_source_without_patient_position_gets_an_empty_one(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    template = Dataset()
+    template.update(simulated.template)
+    del template.PatientPosition
+    image = susceptibility_series(map_of(simulated), replace(simulated, template=template), run_description)[0]
+    assert image["PatientPosition"].is_empty
+    validate(image)

@@ -26,8 +26,14 @@ import hashlib, sys, numpy as np
 from datetime import datetime, UTC
 from dicom_io.geometry import Geometry
 from dicom_io.series import SourceFrame, SourceSeries
+from dicom_io.write.companions import Companion, companion_series
+from dicom_io.write.enhanced_mr import enhanced_susceptibility
+from dicom_io.write.key_objects import key_object_selection
 from dicom_io.write.mr_image import susceptibility_series
+from dicom_io.write.parametric_map import parametric_map
 from dicom_io.write.part10 import to_bytes
+from dicom_io.write.planar_report import planar_report
+from dicom_io.write.presentation import presentation_state
 from dicom_io.write.provenance import RunDescription
 from dicom_io.write.report import RegionValues, measurement_report
 from dicom_io.write.scanner import scanner_series
@@ -42,7 +48,12 @@ run = RunDescription(**words, device_uid="2.25.8", performed_at=datetime(2026, 1
 images = susceptibility_series(np.zeros((3, 8, 8)), source, run)
 regions = segmentation(np.ones((3, 8, 8), bool), None, {}, images, source, run)
 report = measurement_report([RegionValues("Brain", 1., 2., 3., 4., 1)], regions, images, source, run, {"n_a": 1.0})
-print(hashlib.sha256(b"".join(to_bytes(d) for d in [*scan, *images, regions, report])).hexdigest())
+made = [*scan, *images, regions, report, enhanced_susceptibility(np.zeros((3, 8, 8)), source, run)]
+made += [image for kind in Companion for image in companion_series(kind, np.ones((3, 8, 8)), source, run)]
+made.append(parametric_map(np.zeros((3, 8, 8)), images, source, run))
+made.append(planar_report([], np.ones((3, 8, 8), bool), None, images, source, run, {"n_a": 1.0}))
+made += [presentation_state(images, source, run), key_object_selection(images, ["A check failed."], source, run)]
+print(hashlib.sha256(b"".join(to_bytes(d) for d in made)).hexdigest())
 """
 
 

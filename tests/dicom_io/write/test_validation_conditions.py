@@ -54,6 +54,7 @@ def with_value(keyword: str, value: object) -> Callable[[Dataset], None]:
         (without("WindowWidth"), "only one of WindowCenter and WindowWidth"),
         (with_value("WindowCenter", [0, 1]), "different number of WindowCenter and WindowWidth"),
         (with_value("WindowWidth", "0.4"), "WindowWidth that its VOILUTFunction does not allow"),
+        (without("PatientPosition"), "PatientPosition is absent"),
         (without("PixelData"), "0 kinds of pixel data"),
         (with_value("PhotometricInterpretation", "MONOCHROME1"), "PhotometricInterpretation is not MONOCHROME2"),
         (with_value("HighBit", 14), "HighBit is not one less than BitsStored"),
