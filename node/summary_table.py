@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reportlab.lib import colors
 from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Table, TableStyle
 
 from dicom_io.codes import LEFT, RIGHT, region
@@ -14,7 +15,7 @@ from pipeline.regions.measurements import RegionMeasurement
 
 PPB_PER_PPM = 1000.0
 _SIDE_WORDS = re.compile(r"(?i)(?<![^\W_])(left|right|lh|rh|l|r)(?![^\W_])")
-_LONGEST_NAME = 34
+_SIDE_PADDING = (2, 4)
 _LINE, _SHADE = colors.HexColor("#b8c0c8"), colors.HexColor("#eef1f4")
 _ABSENT = "–"
 _COLUMNS_IN_FULL_SIZE = 3
@@ -109,7 +110,11 @@ def _number(value: float, sign: str = "") -> str:
 def _sided_table(rows: Sequence[Pair], columns: Sequence[str], width: float, font_size: float) -> Table:
     count = len(columns)
     top = ["Region", "Right", *[""] * (count - 1), "Left", *[""] * (count - 1)]
-    body = [[_short(row.name), *_cells(row.right, columns), *_cells(row.left, columns)] for row in rows]
+    widths = _widths(columns, 2, width)
+    room = widths[0] - sum(_SIDE_PADDING)
+    body = [
+        [_short(row.name, room, font_size), *_cells(row.right, columns), *_cells(row.left, columns)] for row in rows
+    ]
     style = [
         ("ALIGN", (1, 0), (-1, 0), "CENTER"),
         ("SPAN", (1, 0), (count, 0)),
@@ -118,12 +123,14 @@ def _sided_table(rows: Sequence[Pair], columns: Sequence[str], width: float, fon
         ("LINEAFTER", (count, 0), (count, -1), 0.4, _LINE),
     ]
     content = [top, ["", *columns, *columns], *body]
-    return _table(content, _widths(columns, 2, width), style, font_size, n_head_rows=2)
+    return _table(content, widths, style, font_size, n_head_rows=2)
 
 
 def _whole_table(rows: Sequence[Pair], columns: Sequence[str], width: float, font_size: float) -> Table:
-    content = [["Without a side", *columns], *([_short(row.name), *_cells(row.whole, columns)] for row in rows)]
     widths = _widths(columns, 2, width)[: 1 + len(columns)]
+    room = widths[0] - sum(_SIDE_PADDING)
+    body = [[_short(row.name, room, font_size), *_cells(row.whole, columns)] for row in rows]
+    content = [["Without a side", *columns], *body]
     return _table(content, widths, [("LINEAFTER", (0, 0), (0, -1), 0.4, _LINE)], font_size, n_head_rows=1)
 
 
@@ -145,14 +152,18 @@ def _table(
         ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
         ("TOPPADDING", (0, 0), (-1, -1), padding),
         ("BOTTOMPADDING", (0, 0), (-1, -1), padding),
-        ("LEFTPADDING", (0, 0), (-1, -1), 2),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 4),
+        ("LEFTPADDING", (0, 0), (-1, -1), _SIDE_PADDING[0]),
+        ("RIGHTPADDING", (0, 0), (-1, -1), _SIDE_PADDING[1]),
         ("LINEBELOW", (0, n_head_rows - 1), (-1, n_head_rows - 1), 0.6, colors.black),
         ("ROWBACKGROUNDS", (0, n_head_rows), (-1, -1), (colors.white, _SHADE)),
     ]
     return Table(content, widths, repeatRows=n_head_rows, style=TableStyle([*shared, *style]), hAlign="LEFT")
 
 
-def _short(name: str) -> str:
-    named = name[:1].upper() + name[1:]
-    return named if len(named) <= _LONGEST_NAME else named[: _LONGEST_NAME - 1] + "…"
+def _short(name: str, width: float, font_size: float) -> str:
+    """Cut a name to the width of its column [point]; names of some atlases are sentences."""
+    shown = named = name[:1].upper() + name[1:]
+    while len(shown) > 1 and stringWidth(shown, REGULAR, font_size) > width:
+        named = named[:-1]
+        shown = named.rstrip() + "…"
+    return shown

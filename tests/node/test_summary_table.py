@@ -2,8 +2,14 @@
 
 import pytest
 
+from node.summary_fonts import register_fonts
 from node.summary_table import Pair, pairs, region_tables
 from pipeline.regions.measurements import RegionMeasurement
+
+
+@pytest.fixture(autouse=True)
+def fonts() -> None:
+    register_fonts()
 
 
 def measured(name: str, label: int = 1, mean: float = 0.05, **more: float) -> RegionMeasurement:
@@ -56,3 +62,11 @@ def test_beside_a_network_s_map_the_interval_the_classical_value_and_the_differe
 
 def test_a_difference_of_nothing_has_no_sign_of_its_own() -> None:
     assert cells(measured("Brain", 0, mean=-0.00001))[-1][1].startswith("0.0 ±")
+
+
+def test_a_name_that_is_a_sentence_is_cut_where_its_column_ends() -> None:
+    long = "the part of the internal capsule that lies between caudate and lentiform nucleus"
+    (name, *_) = cells(measured(long))[-1]
+    assert name.startswith("The part of the")
+    assert name.endswith("…")
+    assert len(name) < 40
