@@ -100,7 +100,7 @@ def test_an_unknown_object_type_is_not_accepted_and_in_the_audit(
     listener: Listener, services: Services, site: Settings, tmp_path: Path
 ) -> None:
     ct = write_image(tmp_path / "ct.dcm", sop_class=CTImageStorage)
-    with pytest.raises(PeerUnreachable):
+    with pytest.raises(PeerRefused, match="takes no CT Image Storage"):
         send(peer_of(site), [ct], calling_ae="SCANNER")
     (refusal,) = events(services, "presentation_context.refused")
     assert "CT Image Storage" in refusal["reason"]
