@@ -70,6 +70,7 @@ class _Kind:
     range: tuple[int, int] = (-LARGEST_STORED, LARGEST_STORED)
 
 
+_LONGEST_LABEL = 16
 _POSITIVE = (0, LARGEST_STORED)
 _KINDS: Mapping[Companion, _Kind] = {
     Companion.LOCAL_FIELD: _Kind(
@@ -172,6 +173,11 @@ def _scaled_to_12_bits(weighted: np.ndarray) -> np.ndarray:
     return weighted.astype(np.float64) * (LARGEST_WEIGHTED / brightest)
 
 
+def _label(title: str) -> str:
+    """Return a title as LUTLabel, an SH of 16 characters; the unit, which stands beside it, goes first."""
+    return title if len(title) <= _LONGEST_LABEL else title.partition(" [")[0][:_LONGEST_LABEL]
+
+
 def _described(kind: Companion, source: SourceSeries, run: RunDescription, clipped: int) -> MapDescription:
     described = _KINDS[kind]
     lowest, highest = described.range
@@ -181,7 +187,7 @@ def _described(kind: Companion, source: SourceSeries, run: RunDescription, clipp
         described.quantity,
         described.unit,
         1.0,
-        described.title[:16],
+        _label(described.title),
         f"{described.quantity.meaning[: 60 - len(described.unit_text)]} in {described.unit_text}"[:64],
     )
     return MapDescription(
@@ -196,4 +202,6 @@ def _described(kind: Companion, source: SourceSeries, run: RunDescription, clipp
         mappings=(mapping,),
         lowest=lowest,
         highest=highest,
+        # The weighted image is not masked.
+        shows_face=kind == Companion.SWI,
     )

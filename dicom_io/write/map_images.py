@@ -48,7 +48,8 @@ class MapDescription:
 
     `identity` leads every UID. `title` begins SeriesDescription. `contrast` are the values of ImageType from the fourth
     on. `window` is centre and width in stored values; `mappings` say what a stored value means, from `lowest` to
-    `highest`. `derivation` and `derivation_code` tell how the map was made.
+    `highest`. `derivation` and `derivation_code` tell how the map was made. `shows_face` is true where the values reach
+    beyond the brain, so that the patient's face could be rendered.
     """
 
     identity: tuple[str, ...]
@@ -62,6 +63,7 @@ class MapDescription:
     mappings: tuple[ValueMapping, ...]
     lowest: int = -LARGEST_STORED
     highest: int = LARGEST_STORED
+    shows_face: bool = False
 
 
 def to_stored(
@@ -124,11 +126,20 @@ def describe_map(image: Dataset, source: SourceSeries, run: RunDescription, show
     image.Modality = "MR"
     image.SeriesNumber = series_number(source.template.get("SeriesNumber"), shown.series_offset)
     image.BurnedInAnnotation = "NO"
-    image.RecognizableVisualFeatures = "NO"
-    image.LossyImageCompression = "00"
+    image.RecognizableVisualFeatures = "YES" if shown.shows_face else "NO"
+    _describe_losses(image, source.template)
     comments = " ".join(filter(None, (RESEARCH_SENTENCE if run.research_use_only else "", run.map_sentence)))
     if comments:
         image.ImageComments = plain_text(comments, _LONG_TEXT)
+
+
+def _describe_losses(image: Dataset, template: Dataset) -> None:
+    """State that a source had been compressed with loss: what is derived from it stays lossy (PS3.3 C.7.6.1.1.5)."""
+    is_lossy = template.get("LossyImageCompression") == "01"
+    image.LossyImageCompression = "01" if is_lossy else "00"
+    if is_lossy:
+        for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            copy_attribute(image, template, keyword)
 
 
 def describe_pixels(image: Dataset, geometry: Geometry) -> None:
@@ -146,7 +157,8 @@ def describe_spacing(target: Dataset, source: SourceSeries) -> None:
     target.PixelSpacing = [format_number_as_ds(float(number)) for number in source.geometry.pixel_spacing]
     copy_attribute(target, source.template, "SliceThickness")
     spacing = format_number_as_ds(round(source.geometry.voxel_size_mm[0], 4))
-    if "SliceThickness" not in target:
+    # Type 2; a resampling workstation may write 0, which no slice has.
+    if not target.get("SliceThickness"):
         target.SliceThickness = spacing
     target.SpacingBetweenSlices = spacing
 

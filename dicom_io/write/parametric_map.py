@@ -14,6 +14,7 @@ from dicom_io.series import SourceSeries
 from dicom_io.write.derived import copy_identity, describe_making, without_identity
 from dicom_io.write.identity import PARAMETRIC_MAP_SERIES_OFFSET, array_digest, derived_uid, series_number
 from dicom_io.write.map_images import frame_anatomy, require_finite, require_shape, source_frames
+from dicom_io.write.mr_image import MapRole
 from dicom_io.write.provenance import MANUFACTURER, RunDescription, derivation_description, plain_text
 from dicom_io.write.real_world_values import SUSCEPTIBILITY_IN_PPM
 from dicom_io.write.source_references import add_evidence
@@ -24,7 +25,11 @@ _VALUES = "Values in ppm, paramagnetic positive."
 
 
 def parametric_map(
-    susceptibility_ppm: np.ndarray, images: Sequence[Dataset], source: SourceSeries, run: RunDescription
+    susceptibility_ppm: np.ndarray,
+    images: Sequence[Dataset],
+    source: SourceSeries,
+    run: RunDescription,
+    role: MapRole = MapRole.ONLY,
 ) -> Dataset:
     """Write a susceptibility map as one Parametric Map object of float32 values in ppm (PS3.3 A.75).
 
@@ -41,6 +46,8 @@ def parametric_map(
         What the map was made of.
     run
         What made the map.
+    role
+        Which of the run's maps it is; the series' name says so.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def parametric_map(
     uid_parts = ("parametric map", images[0].SeriesInstanceUID, *run.identity, array_digest(values))
     made = _made_by_highdicom(values, images, source, run, uid_parts)
     copy_identity(made, source)
-    describe_making(made, source, run, "QSM map [ppm]")
+    describe_making(made, source, run, " ".join(filter(None, ("QSM map", role.maker, "[ppm]"))))
     # PS3.3 C.8.32.1: a map of one modality has that modality.
     made.Modality = "MR"
     if not run.research_use_only:

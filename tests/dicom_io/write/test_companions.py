@@ -61,6 +61,14 @@ def test_every_kind_is_named_and_has_its_quantity_unit_and_one_window(
         assert (image.WindowCenter, image.WindowWidth) == window
 
 
+@pytest.mark.parametrize("kind", Companion)
+def test_only_the_weighted_image_reaches_beyond_the_brain_and_says_so(
+    kind: Companion, simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    image = companion_series(kind, values_of(kind, simulated), simulated, run_description)[0]
+    assert image.RecognizableVisualFeatures == ("YES" if kind == Companion.SWI else "NO")
+
+
 def test_no_two_series_of_a_run_share_a_uid_a_number_or_a_name(
     simulated: SourceSeries, run_description: RunDescription
 ) -> None:
@@ -144,3 +152,13 @@ def test_dciodvfy_and_our_validation_find_no_error(
         image = companion_series(kind, values_of(kind, source), source, run)[-1]
         validate(image)
         assert conformance_errors(image) == []
+
+
+@pytest.mark.parametrize("kind", Companion)
+def test_the_mappings_label_is_short_and_never_ends_inside_its_unit(
+    kind: Companion, simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    image = companion_series(kind, values_of(kind, simulated), simulated, run_description)[0]
+    label = image.RealWorldValueMappingSequence[0].LUTLabel
+    assert len(label) <= 16
+    assert label in (TITLES[kind][0], TITLES[kind][0].partition(" [")[0])

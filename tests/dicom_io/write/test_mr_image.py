@@ -185,3 +185,20 @@ def test_a_source_without_patient_position_gets_an_empty_one(
     image = susceptibility_series(map_of(simulated), replace(simulated, template=template), run_description)[0]
     assert image["PatientPosition"].is_empty
     validate(image)
+
+
+def test_a_map_of_a_magnitude_compressed_with_loss_stays_lossy(
+    simulated: SourceSeries, run_description: RunDescription
+) -> None:
+    template = Dataset()
+    template.update(simulated.template)
+    template.LossyImageCompression, template.LossyImageCompressionRatio = "01", "8"
+    template.LossyImageCompressionMethod = "ISO_15444_1"
+    lossy, plain = (
+        susceptibility_series(map_of(source), source, run_description)[0]
+        for source in (replace(simulated, template=template), simulated)
+    )
+    assert (plain.LossyImageCompression, "LossyImageCompressionRatio" in plain) == ("00", False)
+    assert (lossy.LossyImageCompression, lossy.LossyImageCompressionRatio) == ("01", 8)
+    assert lossy.LossyImageCompressionMethod == "ISO_15444_1"
+    validate(lossy)

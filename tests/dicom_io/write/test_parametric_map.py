@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from dicom_io.errors import InvalidObject
 from dicom_io.series import SourceSeries
-from dicom_io.write.mr_image import susceptibility_series
+from dicom_io.write.mr_image import MapRole, susceptibility_series
 from dicom_io.write.parametric_map import parametric_map
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.provenance import RunDescription
@@ -91,6 +91,13 @@ def test_negative_zero_is_the_same_map(simulated: SourceSeries, run_description:
     images = susceptibility_series(values, simulated, run_description)
     first, second = (parametric_map(item, images, simulated, run_description) for item in (values, -values))
     assert to_bytes(first) == to_bytes(second)
+
+
+def test_the_name_says_whose_map_it_is(simulated: SourceSeries, learned_run: RunDescription) -> None:
+    values = map_in_ppm(simulated)
+    images = susceptibility_series(1000 * values, simulated, learned_run, MapRole.LEARNED)
+    made = parametric_map(values, images, simulated, learned_run, MapRole.LEARNED)
+    assert made.SeriesDescription == "QSM map learned [ppm] Lodestone 0.1.0 - RESEARCH USE ONLY"
 
 
 def test_a_product_is_qualified_as_one(simulated: SourceSeries, run_description: RunDescription) -> None:
