@@ -18,7 +18,7 @@ from tests.e2e.node_process import Node, serving, write_site
 from tests.e2e.ohif import running_ohif
 from tests.e2e.orthanc import DICOMWEB, WEB_VIEWER, Orthanc, running_orthanc
 from tests.e2e.viewer import Viewer
-from tests.e2e.viewer_objects import Shown, shown_objects, write_files
+from tests.e2e.viewer_objects import Shown, shown_objects
 
 Send = Callable[[list[Path]], None]
 
@@ -31,9 +31,9 @@ class Site:
     pacs: Orthanc
 
     def derived_images(self) -> list[pydicom.Dataset]:
-        """Return the derived MR images that the PACS holds, ordered along the slice normal."""
+        """Return the susceptibility images that the PACS holds, ordered along the slice normal."""
         found = [self.dataset(one) for one in self.pacs.instances(MRImageStorage)]
-        derived = [one for one in found if one.ImageType[0] == "DERIVED"]
+        derived = [one for one in found if list(one.ImageType[:1]) == ["DERIVED"] and "QSM" in one.ImageType]
         return sorted(derived, key=lambda one: position_along_normal(one.ImagePositionPatient, one))
 
     def reports(self) -> list[pydicom.Dataset]:
@@ -98,10 +98,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(named) if named else tmp_path_factory.mktemp("screenshots")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """Return the map that the viewers are shown, with known values at known places."""
-    return shown_objects(tmp_path_factory.mktemp("shown"))
+    """Return the map that the viewers are shown, with known values at known places and pixels that are not square."""
+    return shown_objects(tmp_path_factory.mktemp("shown"), (1.25, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], s
     objects = folder / "objects"
     objects.mkdir()
     with running_orthanc(folder / "pacs", program("Orthanc"), "ARCHIVE", [DICOMWEB, WEB_VIEWER]) as orthanc:
-        orthanc.upload(write_files([*shown.scanner_images, *shown.objects], objects))
+        orthanc.upload(shown.write(objects))
         yield orthanc
 
 

@@ -80,7 +80,9 @@ def viewer_settings() -> str:
 
 def application(pages: Path, orthanc: Orthanc) -> Starlette:
     """Return the web application: OHIF's files, its settings, and Orthanc's DICOMweb under `/dicom-web`."""
-    client = httpx.AsyncClient(base_url=orthanc.url, timeout=60)
+    # Orthanc closes connections that it kept; one that is reused in that moment would lose the browser's request.
+    limits = httpx.Limits(max_keepalive_connections=0, max_connections=16)
+    client = httpx.AsyncClient(base_url=orthanc.url, timeout=60, limits=limits)
 
     @contextlib.asynccontextmanager
     async def with_client(_: Starlette) -> AsyncIterator[None]:

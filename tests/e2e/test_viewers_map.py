@@ -10,7 +10,7 @@ import SimpleITK
 
 from tests.e2e.orthanc import Orthanc
 from tests.e2e.orthanc_viewer import OrthancViewer
-from tests.e2e.viewer import Viewer
+from tests.e2e.viewer import PATIENCE_S, Viewer
 from tests.e2e.viewer_objects import MARKER_INDEX, MARKER_LPS, MARKER_PPB, NAMES, Shown, write_files
 from tests.waiting import eventually
 
@@ -55,7 +55,7 @@ def test_a_rectangle_drawn_in_a_region_measures_in_ohif_what_the_map_holds(
     stack.forget_measurements()
 
     stack.drag(*corners)
-    found = eventually(lambda: stack.measured("RectangleROI"), 20, "the rectangle's measurement")
+    found = eventually(lambda: stack.measured("RectangleROI"), PATIENCE_S, "the rectangle's measurement")
 
     held = shown.stored_ppb[z, y - 2 : y + 3, x - 2 : x + 3]
     assert next(one["value"] for one in found["statsArray"] if one["name"] == "count") == held.size
@@ -70,7 +70,7 @@ def test_zero_ppb_is_mid_grey_on_every_slice_in_ohif(stack: Viewer, shown: Shown
         corner = shown.place((number, 3, 3))
         stack.turn_to(corner)
         assert stack.value_at(corner) == 0
-        eventually(lambda at=corner: stack.grey_at(at)[0] in MID_GREY, 10, f"mid-grey on slice {number}")
+        eventually(lambda at=corner: stack.grey_at(at)[0] in MID_GREY, PATIENCE_S, f"mid-grey on slice {number}")
     text = stack.page_text().split()
     assert text[text.index("W:") + 1] == "400"
     assert text[text.index("L:") + 1] == "0"
@@ -96,7 +96,7 @@ def test_the_number_under_the_cursor_in_ohif_is_the_voxels_of_the_map(
 
     planes.cut_through(shown.place(index))
     planes.click(shown.place(index))
-    text = eventually(planes.drawn_texts, 20, "the probe's text")
+    text = eventually(planes.drawn_texts, PATIENCE_S, "the probe's text")
     planes.picture(pictures, f"ohif-probe-{NAMES[label].replace(' ', '-')}")
 
     # OHIF writes the voxel's index behind the number.
@@ -117,7 +117,7 @@ def test_orthancs_viewer_shows_the_maps_values_and_the_marker(
     images = page.open(shown.images[0].SeriesInstanceUID)
     assert len(images) == N_SLICES
     page.turn_wheel(MARKER_INDEX[0])
-    eventually(lambda: page.current_image() == images[MARKER_INDEX[0]], 20, "the marker's slice")
+    eventually(lambda: page.current_image() == images[MARKER_INDEX[0]], PATIENCE_S, "the marker's slice")
     page.picture(pictures, "orthanc-map-marker")
 
     np.testing.assert_array_equal(page.pixels(), shown.stored_ppb[MARKER_INDEX[0]])
