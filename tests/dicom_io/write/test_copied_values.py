@@ -119,3 +119,23 @@ def test_a_value_that_does_not_fit_its_representation_stops_no_object(
     made = make_all(replace(simulated, template=template))
     for dataset in (made[0], *made[-2:]):
         validate(dataset)
+
+
+def test_a_slice_thickness_of_zero_is_replaced_by_the_distance_of_the_slices(
+    simulated: SourceSeries, make_all: Callable[[SourceSeries], list[Dataset]]
+) -> None:
+    template = Dataset()
+    template.update(simulated.template)
+    template.SliceThickness = "0"
+    image = make_all(replace(simulated, template=template))[0]
+    assert image.SliceThickness == image.SpacingBetweenSlices > 0
+
+
+def test_an_unknown_patient_position_is_written_empty(
+    simulated: SourceSeries, make_all: Callable[[SourceSeries], list[Dataset]]
+) -> None:
+    template = Dataset()
+    template.update(simulated.template)
+    del template.PatientPosition
+    image = make_all(replace(simulated, template=template))[0]
+    assert image["PatientPosition"].is_empty
