@@ -114,6 +114,12 @@ class Encoded:
             number = dispatches.of(session, self.run_key, PEER).job_number
         return number, self.services.jobs.status(self.services.jobs.delivery_id(self.key, 1, PEER, number))
 
+    def delay_s(self, number: int) -> float:
+        """Return in how many seconds the engine begins a job."""
+        client, name = self.services.jobs.client, self.services.jobs.delivery_id(self.key, 1, PEER, number)
+        (job,) = client.list_workflows(workflow_ids=[name], load_input=False, load_output=False)
+        return job.delay_until_epoch_ms / 1000 - now().timestamp()
+
     def files(self) -> list[Path]:
         """Return the files in the outbox."""
         with self.services.database.read() as session:

@@ -39,6 +39,8 @@ def test_until_the_peer_commits_the_series_is_not_delivered(open_site: Callable[
     assert encoded.series().state == State.ENCODED
     number, status = encoded.next_job()
     assert (number, status) == (2, "DELAYED")
+    assert "peer.unconfirmed" not in encoded.events()
+    assert encoded.delay_s(number) == pytest.approx(30 * 60, abs=60)
     encoded.look()
     assert len(archive.requests) == 1
     assert set(archive.stores.values()) == {1}

@@ -13,7 +13,7 @@ from node import worker
 from node.completeness_sweep import Sweep
 from node.errors import ArtefactDamaged
 from tests.node.journey.conftest import Site
-from tests.node.outbox import PEER, Encoded
+from tests.node.outbox import PEER, SERIES, STUDY, Encoded
 from tests.node.scripted_archive import Script
 
 
@@ -93,6 +93,18 @@ def test_an_empty_status_is_no_success_and_does_not_hold_back_the_next_object(op
     encoded.look_until_final()
     assert [archive.stores[uid] for uid in encoded.uids] == [2, 1, 1]
     assert encoded.evidence() == {Evidence.COMMITTED: 3}
+
+
+def test_an_object_that_the_peer_says_it_has_is_believed_only_after_a_query(open_site: Callable[..., Site]) -> None:
+    services, archive = open_site(Script(offers_commitment=False))
+    encoded = Encoded(services)
+    present, absent, _ = encoded.uids
+    archive.held[present] = (STUDY, SERIES)
+    archive.script.store_status = lambda uid, copy: 0x0111 if uid in (present, absent) else 0x0000
+    encoded.look()
+    assert [row.evidence for row in encoded.rows()] == [Evidence.FOUND, None, Evidence.FOUND]
+    assert encoded.rows()[0].sentence.startswith("ARCHIVE: duplicate SOP instance")
+    assert encoded.series().state == State.ENCODED
 
 
 def test_a_peer_that_rejects_the_association_is_told_by_name_and_tried_again(open_site: Callable[..., Site]) -> None:
