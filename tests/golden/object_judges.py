@@ -42,7 +42,8 @@ class Row:
     def covers(self, complaint: Complaint) -> bool:
         """Say whether this row lists the complaint."""
         return (
-            (self.attribute, self.message) == (complaint.attribute, complaint.message)
+            self.attribute in (ANY, complaint.attribute)
+            and self.message == complaint.message
             and self.value in (ANY, complaint.value)
             and (complaint.kind in self.kinds or ANY in self.kinds)
         )

@@ -15,7 +15,7 @@ from node.conformance_examples import example_objects
 from node.conformance_sources import example_run, example_source
 from node.object_kinds import COMPANION_KINDS, ObjectKind
 from tests.golden.object_judges import GROUPS, Complaint, Verdict, judge, judge_together, listed_rows, unlisted
-from tests.golden.vendor_sources import ENHANCED, FLAVOURS, SIMULATED, vendor_source
+from tests.golden.vendor_sources import ENHANCED, FLAVOURS, HEADERS, READABLE, SIMULATED, source_files, vendor_source
 
 pytestmark = pytest.mark.golden
 
@@ -122,6 +122,20 @@ def test_dcentvfy_finds_one_consistent_study_in_all_objects_of_a_run(
     verdict = judge_together(program("dcentvfy"), [one.path for one in written(name)])
     assert verdict.errors == ()
     assert unlisted(verdict.warnings, LISTED_BETWEEN_OBJECTS) == set()
+
+
+@pytest.mark.parametrize("flavour", [*READABLE, *HEADERS])
+def test_dcentvfy_finds_the_scanners_patient_and_study_in_the_results(
+    flavour: str, data_dir: Path, written: Callable[[str], list[Written]], program: Callable[[str], str]
+) -> None:
+    # The first of every kind stands for all, which the test above has compared with one another.
+    by_kind = {one.kind: one.path for one in reversed(written(flavour))}
+    sources = source_files(flavour, data_dir)[:4]
+    verdict = judge_together(program("dcentvfy"), [*sources, *by_kind.values()])
+    assert verdict.errors == ()
+    own = {(one.attribute, one.message) for one in judge_together(program("dcentvfy"), sources).warnings}
+    ours = [one for one in verdict.warnings if (one.attribute, one.message) not in own]
+    assert unlisted(ours, LISTED_BETWEEN_OBJECTS) == set()
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -38,9 +38,9 @@ ENHANCED = tuple(flavour for flavour in FLAVOURS if "enhanced" in flavour)
 
 def vendor_source(flavour: str, data_dir: Path) -> SourceSeries:
     """Return the source of a flavour named in `READABLE` or `HEADERS`."""
+    paths = source_files(flavour, data_dir)
     if flavour in READABLE:
-        return read_source(_files(data_dir, READABLE[flavour]))
-    paths = _files(data_dir, HEADERS[flavour])
+        return read_source(paths)
     frames = [frame for path in paths for frame in read_frame_headers(path)]
     template = pydicom.dcmread(paths[0], stop_before_pixels=True)
     for keyword in PIXEL_KEYWORDS:
@@ -58,7 +58,9 @@ def vendor_source(flavour: str, data_dir: Path) -> SourceSeries:
     )
 
 
-def _files(data_dir: Path, pattern: str) -> list[Path]:
+def source_files(flavour: str, data_dir: Path) -> list[Path]:
+    """Return the files of a flavour named in `READABLE` or `HEADERS`."""
+    pattern = {**READABLE, **HEADERS}[flavour]
     found = sorted(data_dir.glob(pattern))
     assert found, f"no file fits {pattern}"
     return found
