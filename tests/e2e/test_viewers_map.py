@@ -8,10 +8,13 @@ import pydicom
 import pytest
 import SimpleITK
 
+from dicom_io.write.enhanced_mr import enhanced_susceptibility
+from node.object_kinds import ObjectKind
 from tests.e2e.orthanc import Orthanc
 from tests.e2e.orthanc_viewer import OrthancViewer
 from tests.e2e.viewer import PATIENCE_S, Viewer
-from tests.e2e.viewer_objects import MARKER_INDEX, MARKER_LPS, MARKER_PPB, NAMES, Shown, write_files
+from tests.e2e.viewer_objects import MARKER_INDEX, MARKER_LPS, MARKER_PPB, NAMES, Shown, described_run, write_files
+from tests.e2e.viewer_reports import identifier_of, measurement_groups, uid_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -141,6 +144,42 @@ def test_simpleitk_finds_the_marker_in_the_files_that_the_archive_returns(
     np.testing.assert_array_equal(values, shown.stored_ppb)
     index = tuple(int(number) for number in np.argwhere(values == MARKER_PPB)[0][::-1])
     np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(index), MARKER_LPS, atol=1e-3)
+
+
+def test_an_enhanced_map_shows_the_same_values_in_the_same_places(
+    viewer: Viewer, archive: Orthanc, shown: Shown, tmp_path: Path, pictures: Path
+) -> None:
+    enhanced = enhanced_susceptibility(1000.0 * shown.susceptibility_ppm, shown.source, described_run("enhanced"))
+    archive.upload(write_files([enhanced], tmp_path))
+    viewer.open(shown.study_uid)
+    viewer.show(enhanced)
+
+    for number in (0, MARKER_INDEX[0], N_SLICES - 1):
+        viewer.turn_to(shown.place((number, 0, 0)))
+        np.testing.assert_array_equal(viewer.pixels(), shown.stored_ppb[number])
+    places = viewer.places_of(MARKER_PPB)
+    viewer.picture(pictures, "ohif-enhanced-marker")
+    assert len(places) == 1
+    np.testing.assert_allclose(places[0], MARKER_LPS, atol=1e-3)
+
+
+def test_ohif_misplaces_outlines_only_where_pixels_are_not_square(viewer: Viewer, shown: Shown, pictures: Path) -> None:
+    """OHIF 3.13 takes the spacing of rows for that of columns; a newer one that does not is to be noticed."""
+    report = shown.of(ObjectKind.PLANAR_REPORT)[0]
+    viewer.open(shown.study_uid)
+    viewer.show(shown.images[0])
+    viewer.open_thumbnail(report)
+    outlines = eventually(viewer.outlines, PATIENCE_S, "the report's outlines")
+    viewer.turn_to(shown.place(shown.region_index(3)))
+    viewer.picture(pictures, "ohif-planar-report-not-square")
+
+    group = next(one for one in measurement_groups(report) if identifier_of(one) == NAMES[3])
+    _, corners = outlines[uid_of(group)]
+    column, row, _ = (np.linalg.inv(shown.source.geometry.affine_lps) @ [*np.mean(corners, axis=0), 1.0])[:3]
+    _, true_row, true_column = shown.region_index(3)
+    ratio = shown.source.geometry.pixel_spacing[0] / shown.source.geometry.pixel_spacing[1]
+    assert column == pytest.approx(true_column * ratio, abs=0.5)
+    assert row == pytest.approx(true_row / ratio, abs=0.5)
 
 
 def place_in(tags: dict[str, str], row: int, column: int) -> np.ndarray:

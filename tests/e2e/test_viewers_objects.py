@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
 from skimage.draw import polygon2mask
 
 from node.object_kinds import ObjectKind
 from tests.e2e.browser import complaints
 from tests.e2e.viewer import PATIENCE_S, Viewer
 from tests.e2e.viewer_objects import MARKER_LPS, MARKER_PPB, NAMES, Shown, shown_objects
+from tests.e2e.viewer_reports import identifier_of, measurement_groups, uid_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -176,24 +176,6 @@ def test_the_summary_is_shown_as_its_pages(page: Viewer, shown: Shown, pictures:
 def is_coloured(colour: list[int]) -> bool:
     """Tell whether red, green and blue differ."""
     return max(colour) - min(colour) > GREY_TOLERANCE
-
-
-def measurement_groups(report: Dataset) -> list[Dataset]:
-    """Return the measurement groups of a report (TID 1500, TID 1410)."""
-    measurements = next(item for item in report.ContentSequence if code_of(item) == "126010")
-    return [item for item in measurements.ContentSequence if code_of(item) == "125007"]
-
-
-def code_of(item: Dataset) -> str:
-    return str(item.ConceptNameCodeSequence[0].CodeValue)
-
-
-def identifier_of(group: Dataset) -> str:
-    return str(next(item.TextValue for item in group.ContentSequence if code_of(item) == "112039"))
-
-
-def uid_of(group: Dataset) -> str:
-    return str(next(item.UID for item in group.ContentSequence if code_of(item) == "112040"))
 
 
 def voxels_inside(corners: list[tuple[float, float, float]], shown: Shown) -> tuple[np.ndarray, int]:

@@ -149,7 +149,10 @@ def _everything(
     measured = measure_regions(maps, regions, source.geometry.voxel_size_mm, quality)
     outcome = Outcome(maps, quality, measured, regions, magnitude)
     wanted = Wanted(tuple(ObjectKind), COMPANION_KINDS)
-    learned, twin = _run("learned", "This is the map of the network lodestone_net."), _run("classical", "")
+    learned, twin = (
+        described_run("learned", "This is the map of the network lodestone_net."),
+        described_run("classical"),
+    )
     return make_objects(outcome, source, learned, wanted, twin)
 
 
@@ -178,7 +181,8 @@ def _head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return susceptibility, labels, mask
 
 
-def _run(recipe_name: str, map_sentence: str) -> RunDescription:
+def described_run(recipe_name: str, map_sentence: str = "") -> RunDescription:
+    """Return what the objects say of the run; one with a sentence on its map is a network's."""
     return RunDescription(
         software_version="0.1.0",
         code_revision="1234abc",
