@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from pydicom import Dataset
 
-from dicom_io.write.derived import copy_attribute, find_element, is_valid_element
+from dicom_io.write.copied_values import is_valid_element
+from dicom_io.write.derived import copy_attribute, find_element
 
 _YES_NO = frozenset(("YES", "NO"))
 

@@ -11,9 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.codes import coding_schemes
 from dicom_io.series import SourceSeries
-from dicom_io.write.copied_values import KEPT_VERBATIM as KEPT_VERBATIM
 from dicom_io.write.copied_values import copied_element
-from dicom_io.write.copied_values import is_valid_element as is_valid_element
 from dicom_io.write.provenance import MANUFACTURER, RunDescription, contributing_equipment, plain_text
 
 # PS3.3 C.7.1.1, C.7.1.3, C.7.2.1 and C.7.2.2. Type 2 attributes are written empty where the source has none.

@@ -16,7 +16,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, k
 from pydicom.valuerep import validate_value
 
 from dicom_io.errors import InvalidObject
-from dicom_io.write.derived import KEPT_VERBATIM
+from dicom_io.write.copied_values import KEPT_VERBATIM
 from dicom_io.write.validation_conditions import conditional_problems
 from dicom_io.write.validation_frames import frame_problems
 
