@@ -297,8 +297,13 @@ def waited_for(row: dict[str, Any]) -> str:
     if row["state"] == "received":
         return str(row["completeness"])
     if row["state"] == "encoded":
-        return "; ".join(f"{peer}: {in_states(entry)}" for peer, entry in row["peers"].items())
+        return "; ".join(f"{peer}: {in_states(entry)}{why_pending(entry)}" for peer, entry in row["peers"].items())
     return ""
+
+
+def why_pending(entry: dict[str, Any]) -> str:
+    """Return why a peer does not have everything yet, where it said so."""
+    return f" ({entry['sentence']})" if entry["pending"] and entry.get("sentence") else ""
 
 
 def under_way(row: dict[str, Any]) -> str:

@@ -169,6 +169,8 @@ def delivering(config: Path) -> Path:
         committed.deliver(Evidence.COMMITTED)
         report.deliver(Evidence.FOUND)
         others[2].end(DeliveryState.REFUSED, "RESEARCH: the peer takes no report.")
+        db.deliveries.plan(session, run.key, made[:1], {"DOWN": None})
+        db.deliveries.one(session, run.key, "DOWN", "2.25.1").sentence = "DOWN cannot be reached."
     database.close()
     return config
 
@@ -177,6 +179,7 @@ def test_list_tells_what_an_encoded_series_waits_for(delivering: Path, monkeypat
     text = " ".join(printed(monkeypatch, capsys, "list", "--state", "encoded", "-c", str(delivering)).split())
 
     assert "accepted, not yet committed" in text
+    assert "DOWN: 1 pending (DOWN cannot be reached.)" in text
     (row,) = json.loads(printed(monkeypatch, capsys, "list", "--state", "encoded", "-c", str(delivering), "--json"))
     assert (row["peers"]["PACS"]["committed"], row["peers"]["PACS"]["accepted"]) == (1, 1)
     assert row["peers"]["RESEARCH"]["refused_kinds"] == ["report"]
