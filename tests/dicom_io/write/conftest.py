@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +42,7 @@ def run_description() -> RunDescription:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def oblique() -> Geometry:
     """Return a small grid turned about the patient's x axis, with three different voxel edges."""
     cosine, sine = np.cos(0.35), np.sin(0.35)
@@ -56,21 +57,32 @@ def oblique() -> Geometry:
     )
 
 
+def scan(geometry: Geometry) -> list[Dataset]:
+    """Return what a scanner would send of that grid."""
+    random = np.random.default_rng(7)
+    shape = (len(ECHO_TIMES_S), *geometry.shape)
+    return scanner_series(random.random(shape), random.uniform(-np.pi, np.pi, shape), ECHO_TIMES_S, geometry, 3.0)
+
+
 @pytest.fixture
 def scanner_images(oblique: Geometry) -> list[Dataset]:
-    random = np.random.default_rng(7)
-    shape = (len(ECHO_TIMES_S), *oblique.shape)
-    return scanner_series(random.random(shape), random.uniform(-np.pi, np.pi, shape), ECHO_TIMES_S, oblique, 3.0)
+    return scan(oblique)
+
+
+@pytest.fixture(scope="session")
+def simulated_once(oblique: Geometry, tmp_path_factory: pytest.TempPathFactory) -> SourceSeries:
+    folder = tmp_path_factory.mktemp("simulated")
+    images = scan(oblique)
+    paths = [folder / f"{number:03d}.dcm" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        path.write_bytes(to_bytes(image))
+    return read_source(paths)
 
 
 @pytest.fixture
-def simulated(scanner_images: list[Dataset], tmp_path: Path) -> SourceSeries:
-    folder = tmp_path / "simulated"
-    folder.mkdir()
-    paths = [folder / f"{number:03d}.dcm" for number in range(len(scanner_images))]
-    for path, image in zip(paths, scanner_images, strict=True):
-        path.write_bytes(to_bytes(image))
-    return read_source(paths)
+def simulated(simulated_once: SourceSeries) -> SourceSeries:
+    """Return the simulated source, with a header that a test may change."""
+    return replace(simulated_once, template=deepcopy(simulated_once.template))
 
 
 @pytest.fixture(scope="session")
