@@ -70,6 +70,8 @@ def viewer_settings() -> str:
         "strictZSpacingForVolumeViewport": True,
         # The question whether the viewer may be used for diagnosis would lie over every screenshot.
         "investigationalUseDialog": {"option": "never"},
+        # So would the question whether a measurement is to be kept for a report.
+        "measurementTrackingMode": "none",
         "defaultDataSourceName": "archive",
         "dataSources": [source],
     }
