@@ -16,6 +16,9 @@ from node.listener import Listener
 from node.services import Services
 from tests.waiting import eventually
 
+# Tests that count objects are about their travel, not about how many kinds there are: one map, segments, one report.
+FEW_KINDS = '[output]\nobjects = ["susceptibility", "segmentation", "report"]\n'
+
 
 class Worker:
     """One `python -m node.worker`, and its mapping child."""

@@ -13,6 +13,7 @@ from node.app import build_services_from_file
 from node.services import Services
 from tests.node import scans
 from tests.node.running import (
+    FEW_KINDS,
     Worker,
     delivery_rows,
     events_of,
@@ -42,7 +43,7 @@ def archive() -> Iterator[ScriptedArchive]:
 @pytest.fixture
 def site(node_toml, archive: ScriptedArchive) -> Iterator[tuple[Path, Services]]:
     """Return the settings and collaborators of a node that delivers to the archive."""
-    path = node_toml(port=free_port(), archive_port=archive.port)
+    path = node_toml(port=free_port(), archive_port=archive.port, more=FEW_KINDS)
     services = build_services_from_file(path)
     node = services.settings.node
     archive.reports_to = Peer("node", node.ae_title, node.host, node.port)

@@ -18,6 +18,7 @@ from node.journey import received
 from node.services import Services
 from tests.node import scans
 from tests.node.running import (
+    FEW_KINDS,
     delivery_rows,
     events_of,
     is_alive,
@@ -65,7 +66,7 @@ class CountingArchive:
 
 
 def build(node_toml, archive_port: int, more: str = "") -> tuple[Path, Services]:
-    path = node_toml(port=free_port(), archive_port=archive_port, more=more)
+    path = node_toml(port=free_port(), archive_port=archive_port, more=FEW_KINDS + more)
     return path, build_services_from_file(path)
 
 
