@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 
 from pydicom import DataElement, Dataset
+from pydicom.charset import python_encoding
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
@@ -52,6 +53,7 @@ _OPTIONAL = (
     "TimezoneOffsetFromUTC",
     "InstitutionName",
 )
+UNICODE = "ISO_IR 192"
 _SEXES = ("M", "F", "O", "")
 
 
@@ -83,6 +85,21 @@ def copy_attribute(target: Dataset, template: Dataset, keyword: str, required: b
         target[keyword] = DataElement(tag, dictionary_VR(tag), None)
 
 
+def _copy_character_set(target: Dataset, template: Dataset) -> None:
+    """Name the character set of the copied texts; a misspelt one, which scanners write too, becomes Unicode.
+
+    What was read under a name such as `UTF-8` is text by now, and is written in the set that holds every letter.
+    """
+    element = find_element(template, "SpecificCharacterSet")
+    if element is None:
+        return
+    terms = list(element.value) if element.VM > 1 else [element.value]
+    if all(term in python_encoding for term in terms):
+        target.SpecificCharacterSet = terms
+    else:
+        target.SpecificCharacterSet = UNICODE
+
+
 def set_verbatim(target: Dataset, keyword: str, value: str) -> None:
     """Write a source's identifier as it is: scanners exist whose UIDs have components with leading zeros."""
     tag = tag_for_keyword(keyword)
@@ -92,7 +109,7 @@ def set_verbatim(target: Dataset, keyword: str, value: str) -> None:
 def copy_identity(target: Dataset, source: SourceSeries) -> None:
     """Write the source's patient, study, character set and frame of reference into a derived object."""
     template = source.template
-    copy_attribute(target, template, "SpecificCharacterSet")
+    _copy_character_set(target, template)
     for keyword in _TYPE_2:
         copy_attribute(target, template, keyword, required=True)
     if target.PatientSex not in _SEXES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from io import BytesIO
 
 import pydicom
 import pytest
@@ -11,6 +12,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from dicom_io.series import SourceSeries
 from dicom_io.write.copied_values import copied_element
+from dicom_io.write.part10 import to_bytes
 from dicom_io.write.validation import validate
 
 
@@ -139,3 +141,20 @@ def test_an_unknown_patient_position_is_written_empty(
     del template.PatientPosition
     image = make_all(replace(simulated, template=template))[0]
     assert image["PatientPosition"].is_empty
+
+
+# pydicom says so too, when it reads the header.
+@pytest.mark.filterwarnings("ignore:(Unknown encoding|Incorrect value for Specific Character Set)")
+@pytest.mark.parametrize("stated", ["UTF-8", "ISO-IR 100", "FOO"])
+def test_a_character_set_that_does_not_exist_becomes_unicode_and_the_name_stays_readable(
+    stated: str, simulated: SourceSeries, make_all: Callable[[SourceSeries], list[Dataset]]
+) -> None:
+    template = Dataset()
+    template.update(simulated.template)
+    template.PatientName = "Müller^Jörg"
+    template["SpecificCharacterSet"] = element("SpecificCharacterSet", stated)
+    for dataset in make_all(replace(simulated, template=template))[-2:]:
+        validate(dataset)
+        read = pydicom.dcmread(BytesIO(to_bytes(dataset)))
+        assert read.SpecificCharacterSet == "ISO_IR 192"
+        assert str(read.PatientName) == "Müller^Jörg"
