@@ -170,7 +170,10 @@ class _Making:
         yield from self._companions()
         if ObjectKind.PARAMETRIC_MAP in self.wanted.kinds:
             values = self.outcome.maps["susceptibility"]
-            yield ObjectKind.PARAMETRIC_MAP, parametric_map(values, self.images, self.source, self.run)
+            yield (
+                ObjectKind.PARAMETRIC_MAP,
+                parametric_map(values, self.images, self.source, self.run, self.outcome.role),
+            )
         yield from self._regions()
         yield from self._pages()
 
