@@ -9,7 +9,6 @@ from node.app import build_services_from_file
 from node.archive import EmbeddedArchive
 from tests.node import scans
 from tests.node.running import (
-    FEW_KINDS,
     events_of,
     listening,
     record_of,
@@ -28,7 +27,7 @@ def test_a_series_survives_a_killed_worker_on_postgresql_too(node_toml, tmp_path
     archive = EmbeddedArchive(tmp_path / "archive")
     archive.start()
     with running_server() as url:
-        path = node_toml(port=free_port(), archive_port=archive.port, more=f'{FEW_KINDS}[database]\nurl = "{url}"\n')
+        path = node_toml(port=free_port(), archive_port=archive.port, more=f'[database]\nurl = "{url}"\n')
         services = build_services_from_file(path)
         with listening(services):
             send_to_node(services, scans.write(tmp_path / "scanner", scans.instances()))
