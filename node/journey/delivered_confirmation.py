@@ -19,6 +19,7 @@ from node.journey.delivered_answers import record_answer, send_again_or_fail
 from node.journey.delivered_job import Job
 
 OFF, REQUIRED = "off", "required"
+IS_REQUIRED = ' [[peers]] says commitment = "required" for it.'
 
 
 def confirm(job: Job) -> str:
@@ -74,7 +75,7 @@ def _ask(job: Job, rows: Sequence[Delivery]) -> str:
         )
     except CommitmentNotOffered as error:
         _settle(job, transaction_uid, CommitmentState.DECLINED)
-        return str(error) + _REQUIRED if job.commitment == REQUIRED else _query_instead(job, rows)
+        return str(error) + IS_REQUIRED if job.commitment == REQUIRED else _query_instead(job, rows)
     except Transient as error:
         _settle(job, transaction_uid, CommitmentState.DECLINED)
         waited = now() - min(row.accepted_at or now() for row in rows)
@@ -84,9 +85,6 @@ def _ask(job: Job, rows: Sequence[Delivery]) -> str:
         return str(error)
     _settle(job, transaction_uid, CommitmentState.ASKED)
     return ""
-
-
-_REQUIRED = ' [[peers]] says commitment = "required" for it.'
 
 
 def _plan(job: Job, uids: list[str]) -> str:
@@ -145,7 +143,6 @@ def _look_for(job: Job, rows: Sequence[Delivery]) -> str:
     try:
         held = _held(job, rows)
     except QueryNotOffered:
-        held = frozenset()
         _ask_anew(job, rows, "and cannot be queried")
         return ""
     if job.commitment == REQUIRED:
