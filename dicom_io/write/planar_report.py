@@ -112,7 +112,7 @@ def planar_report(
     if not drawn:
         message = "There is no region to draw, so the planar report would be empty."
         raise InvalidObject(message)
-    said = [*sentences, *(sentence for one in drawn for sentence in _about(one)), *not_drawn]
+    said = [*sentences, *_about_pixels(images), *(sentence for one in drawn for sentence in _about(one)), *not_drawn]
     uid_parts = (
         "planar report",
         images[0].SeriesInstanceUID,
@@ -203,6 +203,13 @@ def _whole_region(values: RegionValues) -> str:
     """Say the values of the whole region; OHIF 3.13 prints five lines of a group, of which the last is the name."""
     in_ppb = f"mean {digits(values.mean)}, SD {digits(values.sd)}, median {digits(values.median)} [ppb]"
     return f"{values.name}, whole region: {in_ppb}, volume {digits(values.volume_ml)} ml."
+
+
+def _about_pixels(images: Sequence[Dataset]) -> Iterator[str]:
+    # OHIF 3.13 takes the spacing of rows for that of columns where it draws a report's outlines.
+    rows, columns = pixel_spacing(images[0])
+    if rows != columns:
+        yield f"Pixels are {rows:g} x {columns:g} mm: OHIF 3.13 draws outlines on such images in the wrong place."
 
 
 def _about(drawn: _Drawn) -> Iterator[str]:

@@ -95,7 +95,9 @@ def running_site(folder: Path, program: Callable[[str], str], extra: dict[str, s
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder for what the browser showed: LODESTONE_SCREENSHOTS, or one of pytest's own."""
     named = os.environ.get("LODESTONE_SCREENSHOTS")
-    return Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ declare -A package_of=(
   [Orthanc]=orthanc
   [storescu]=dcmtk
   [dciodvfy]=dicom3tools
+  [openssl]=openssl
   [pdftoppm]=poppler-utils
   [gdcmdump]=libgdcm-tools
   [chromium]=chromium
