@@ -150,7 +150,8 @@ def test_a_magnitude_series_alone_is_refused_by_name_and_its_bytes_stay(node_tom
 def test_a_recipe_without_its_weights_refuses_once_loses_nothing_and_can_be_retried(
     node_toml, archive, tmp_path: Path
 ) -> None:
-    # It says nothing of its own map, so there is neither interval nor comparison. Its file would be too large to be kept, so this network never has weights.
+    # It says nothing of its own map, so there is neither interval nor comparison; and its file would be too large to be
+    # kept, so it never has weights.
     assert not is_trained("qsmnet")
     recipe = tmp_path / "site" / "recipes" / "default.toml"
     recipe.parent.mkdir(parents=True)
