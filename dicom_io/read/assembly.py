@@ -71,6 +71,7 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     vendor = _vendor(frames, names)
     _require_one_acquisition(frames, names)
     _refuse_objection("NoPhaseInProtocol", frames, names)
+    _refuse_objection("ContradictoryHeader", frames, names)
     parts = _complex_pair(frames, vendor)
     used = [frame for frame in frames if frame.part in parts]
     notes += _left_out(frames, parts)
@@ -233,7 +234,6 @@ def _require_quantitative(used: Sequence[FrameHeader], names: Mapping[str, str])
                 f"({named('LossyImageCompression')} or its transfer syntax says so); send the uncompressed original."
             )
     _refuse_objection("FilteredPhase", used, names)
-    _refuse_objection("ContradictoryHeader", used, names)
 
 
 def _magnitude_note(used: Sequence[FrameHeader]) -> str:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from dicom_io.instance import number, text, words
 from dicom_io.read.multiframe import FrameView
-from dicom_io.read.vendors.convention import Vendor
+from dicom_io.read.vendors.convention import Vendor, contradiction
 from dicom_io.read.vendors.siemens import image_type as siemens_image_type
 from dicom_io.series import Part
 
 PHASE_CARRIERS = (Part.PHASE, Part.REAL, Part.IMAGINARY)
+COMPONENTS = (Part.MAGNITUDE, *PHASE_CARRIERS)
 DISTORTION_WORDS = {"DIS2D", "DIS3D", "GDC"}
 FILTER_WORDS = {"SWI", "SWIP", "HOMODYNE", "FILTERED", "HPF", "MNIP", "MINIP", "MIP", "PROJECTION IMAGE", "MPR"}
 FLOW_WORDS = {"PCA", "PHASE CONTRAST", "VELOCITY MAP", "VELOCITY", "PHASE_CONTRAST"}
@@ -27,6 +28,9 @@ def objections_to(view: FrameView, vendor: Vendor | None, part: Part) -> tuple[O
     kinds = set(siemens_image_type(view))
     found = [*_protocol(view, kinds), *_filters(view, kinds, part)]
     if vendor is not None:
+        both = contradiction(vendor, view) if part in COMPONENTS else ""
+        if both:
+            found.append(Objection("ContradictoryHeader", both))
         extra = vendor.objection(view, part)
         if extra is not None:
             found.append(Objection(*extra))

@@ -1,11 +1,11 @@
 """What a manufacturer's images mean where the standard leaves it open: parts, counts, phase scale and phase sign."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dicom_io.errors import PhaseScaleUnknown
-from dicom_io.instance import named
+from dicom_io.instance import named, text, words
 from dicom_io.read.multiframe import FrameView
 from dicom_io.series import Part
 
@@ -21,6 +21,22 @@ RADIANS_PER_UNIT = {
     "degrees": math.pi / 180,
 }
 SPAN_TOLERANCE = 0.005
+STATED_PARTS = {
+    "MAGNITUDE": Part.MAGNITUDE,
+    "PHASE": Part.PHASE,
+    "PHASE MAP": Part.PHASE,
+    "REAL": Part.REAL,
+    "IMAGINARY": Part.IMAGINARY,
+    "M": Part.MAGNITUDE,
+    "P": Part.PHASE,
+    "R": Part.REAL,
+    "I": Part.IMAGINARY,
+    "M_FFE": Part.MAGNITUDE,
+    "R_FFE": Part.REAL,
+    "I_FFE": Part.IMAGINARY,
+}
+
+Witness = tuple[str, Part]
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,7 @@ class Vendor:
 
     `field_sign` is +1 where the stored phase grows with the magnetic field, −1 where it falls. `has_alternating_slices`
     marks scanners whose complex slices may alternate in sign. `counts_are_exact` is false where interpolation may make
-    more slices than were declared. `caveat` is a sentence for the report.
+    more slices than were declared. `private_witnesses` yields what each private attribute calls the part. `caveat` is a sentence for the report.
     """
 
     name: str
@@ -80,12 +96,35 @@ class Vendor:
     field_sign: int = 1
     has_alternating_slices: bool = False
     counts_are_exact: bool = True
+    private_witnesses: Callable[[FrameView], Iterator[Witness]] = lambda view: iter(())
     caveat: str = ""
 
 
 def declares_nothing(view: FrameView) -> Declared:
     """Return no counts, for manufacturers whose headers hold none."""
     return Declared()
+
+
+def public_witnesses(view: FrameView) -> Iterator[Witness]:
+    """Yield each public attribute that names the part of this frame, with what it calls it (PS3.3 C.8.13.3.1)."""
+    component = text(view.get("ComplexImageComponent")).upper()
+    if component in STATED_PARTS:
+        yield named("ComplexImageComponent"), STATED_PARTS[component]
+    # In an object of many frames ImageType sums them up; only FrameType speaks for one of them.
+    keyword = "FrameType" if view.groups and view.get("FrameType") else "ImageType"
+    for word in words(view.get(keyword))[2:]:
+        if word in STATED_PARTS:
+            yield named(keyword), STATED_PARTS[word]
+
+
+def contradiction(vendor: Vendor, view: FrameView) -> str:
+    """Return how two attributes call this frame different parts, or an empty string where they agree."""
+    witnesses = [*public_witnesses(view), *vendor.private_witnesses(view)]
+    for attribute, part in witnesses[1:]:
+        first_attribute, first = witnesses[0]
+        if part is not first:
+            return f"called {first} in {first_attribute} and {part} in {attribute}"
+    return ""
 
 
 def scale_from_units(values: StoredValues) -> PhaseScale | None:

@@ -6,6 +6,8 @@ slice transform of some product versions; the pixels show whether it is there.
 Golden series: SIGNA Architect DV27 B0rf, whose magnitude and hertz images differ in no header element at all.
 """
 
+from collections.abc import Iterator
+
 from dicom_io.instance import number, text, words
 from dicom_io.read.multiframe import FrameView
 from dicom_io.read.vendors.convention import (
@@ -13,6 +15,7 @@ from dicom_io.read.vendors.convention import (
     PhaseScale,
     StoredValues,
     Vendor,
+    Witness,
     refuse_scale,
     scale_from_units,
 )
@@ -43,6 +46,13 @@ def part(view: FrameView) -> Part:
     return Part.UNKNOWN
 
 
+def private_witnesses(view: FrameView) -> Iterator[Witness]:
+    """Yield what Image Type (0043,xx2F) calls the frame."""
+    raw = number(view.private("GEMS_PARM_01", 0x0043, 0x2F), "ImageType")
+    if raw in PARTS:
+        yield "the private (0043,xx2F)", PARTS[int(raw)]
+
+
 def declared(view: FrameView) -> Declared:
     """Return Locations in Acquisition (0021,xx4F) and Number of Echoes (0019,xx7E)."""
     slices = number(view.private("GEMS_RELA_01", 0x0021, 0x4F), "NumberOfSlices")
@@ -71,4 +81,5 @@ GE = Vendor(
     field_sign=-1,
     has_alternating_slices=True,
     counts_are_exact=False,
+    private_witnesses=private_witnesses,
 )

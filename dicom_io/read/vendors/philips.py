@@ -5,6 +5,7 @@ Achieva 5.3.0 (a B0 map in hertz whose frames call themselves REAL).
 """
 
 import math
+from collections.abc import Iterator
 
 from dicom_io.instance import number, text, words
 from dicom_io.read.multiframe import FrameView
@@ -13,6 +14,7 @@ from dicom_io.read.vendors.convention import (
     PhaseScale,
     StoredValues,
     Vendor,
+    Witness,
     refuse_scale,
     scale_from_span,
     scale_from_units,
@@ -51,6 +53,13 @@ def part(view: FrameView) -> Part:
     return Part.UNKNOWN
 
 
+def private_witnesses(view: FrameView) -> Iterator[Witness]:
+    """Yield what Image Type MR (2005,xx11) calls the frame."""
+    private = text(view.private(MR_001, 0x2005, 0x11)).upper()
+    if private in PART_WORDS:
+        yield "the private (2005,xx11)", PART_WORDS[private]
+
+
 def declared(view: FrameView) -> Declared:
     """Return Number of Slices MR (2001,xx18) and Number of Echoes (2001,xx14)."""
     slices = number(view.private(IMAGING_001, 0x2001, 0x18), "NumberOfSlices")
@@ -68,9 +77,6 @@ def phase_scale(values: StoredValues) -> PhaseScale:
 
 def objection(view: FrameView, kind: Part) -> tuple[str, str] | None:
     """Return a contradiction between the public rescaling and Philips' private one (2005,xx0D) and (2005,xx0E)."""
-    private = text(view.private(MR_001, 0x2005, 0x11)).upper()
-    if private in PART_WORDS and PART_WORDS[private] is not kind:
-        return "ContradictoryHeader", f"called {kind} in public and {PART_WORDS[private]} in the private (2005,xx11)"
     slope = number(view.get("RescaleSlope"), "RescaleSlope")
     scale_slope = number(view.private(MR_001, 0x2005, 0x0E), "RescaleSlope")
     if kind is not Part.PHASE or not slope or not scale_slope:
@@ -103,4 +109,5 @@ PHILIPS = Vendor(
     phase_scale=phase_scale,
     objection=objection,
     gain=gain,
+    private_witnesses=private_witnesses,
 )

@@ -6,6 +6,7 @@ above the sinuses), Terra.X XA60 BOLD, whose public ImageType no longer says M o
 
 import math
 import re
+from collections.abc import Iterator
 
 from dicom_io.instance import text, words
 from dicom_io.read.multiframe import FrameView
@@ -14,6 +15,7 @@ from dicom_io.read.vendors.convention import (
     PhaseScale,
     StoredValues,
     Vendor,
+    Witness,
     refuse_scale,
     scale_from_span,
     scale_from_units,
@@ -61,6 +63,16 @@ def _component(view: FrameView) -> Part:
     return Part.UNKNOWN
 
 
+def private_witnesses(view: FrameView) -> Iterator[Witness]:
+    """Yield what the image type texts of XA, (0021,xx75), and of VB to VE, (0051,xx16) as in "p2 M/ND", call it."""
+    for word in words(view.private("SIEMENS MR SDI 02", 0x0021, 0x75))[2:]:
+        if word in PART_WORDS:
+            yield "the private (0021,xx75)", PART_WORDS[word]
+    for word in re.split(r"[ /]", text(view.private("SIEMENS MR HEADER", 0x0051, 0x16))):
+        if word in PART_WORDS:
+            yield "the private (0051,xx16)", PART_WORDS[word]
+
+
 def _protocol(view: FrameView) -> bytes:
     for creator, group, offset in PROTOCOL_HOLDERS:
         value = view.private(creator, group, offset)
@@ -102,4 +114,5 @@ SIEMENS = Vendor(
     part=part,
     declared=declared,
     phase_scale=phase_scale,
+    private_witnesses=private_witnesses,
 )
