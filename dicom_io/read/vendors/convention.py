@@ -83,7 +83,8 @@ class Vendor:
 
     `field_sign` is +1 where the stored phase grows with the magnetic field, −1 where it falls. `has_alternating_slices`
     marks scanners whose complex slices may alternate in sign. `counts_are_exact` is false where interpolation may make
-    more slices than were declared. `private_witnesses` yields what each private attribute calls the part. `caveat` is a sentence for the report.
+    more slices than were declared. `private_witnesses` yields what each private attribute calls the part. `caveat` is a
+    sentence for the report.
     """
 
     name: str

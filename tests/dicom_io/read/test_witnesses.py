@@ -96,5 +96,5 @@ def test_the_frames_own_words_are_witnesses(tmp_path: Path) -> None:
                for part in ("MAGNITUDE", "PHASE") for echo in range(3)]  # fmt: skip
     frame = objects[4].PerFrameFunctionalGroupsSequence[2].MRImageFrameTypeSequence[0]
     frame.FrameType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
-    with pytest.raises(errors.ContradictoryHeader, match="phase in Complex Image Component .* magnitude in Frame Type"):
+    with pytest.raises(errors.ContradictoryHeader, match=r"phase in Complex Image Component .* in Frame Type"):
         read_source(scanner.save(objects, tmp_path))
