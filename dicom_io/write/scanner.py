@@ -111,7 +111,7 @@ def _shared(examination: Examination, geometry: Geometry, field_t: float, n_echo
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 100"
     image.SOPClassUID = MRImageStorage
-    _describe_examination(image, examination)
+    describe_examination(image, examination)
     image.Manufacturer = SIMULATED_MANUFACTURER
     image.ManufacturerModelName = SIMULATED_MODEL
     image.DeviceSerialNumber = "0"
@@ -134,7 +134,8 @@ def _shared(examination: Examination, geometry: Geometry, field_t: float, n_echo
     return image
 
 
-def _describe_examination(image: Dataset, examination: Examination) -> None:
+def describe_examination(image: Dataset, examination: Examination) -> None:
+    """Add patient, study, series and times; `image` gets a SeriesInstanceUID that depends on the seed only."""
     image.PatientName = examination.patient_name
     image.PatientID = examination.patient_id
     image.PatientBirthDate = None
