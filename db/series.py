@@ -14,7 +14,10 @@ from db.errors import NotInRecord, StateConflict, Superseded
 
 
 class State(StrEnum):
-    """Where a series is: the seven words, and four ends that are not the last word."""
+    """Where a series is: the seven words, and the ends that are not the last word.
+
+    `ignored` is no failure: the series is none that is to be mapped, and its sentence says why.
+    """
 
     RECEIVED = "received"
     ASSEMBLED = "assembled"
@@ -26,6 +29,7 @@ class State(StrEnum):
     REFUSED = "refused"
     FAILED = "failed"
     JOINED = "joined"
+    IGNORED = "ignored"
 
 
 JOURNEY = (
@@ -37,7 +41,7 @@ JOURNEY = (
     State.DELIVERED,
     State.RECORDED,
 )
-ENDS = (State.RECORDED, State.REFUSED, State.FAILED, State.JOINED)
+ENDS = (State.RECORDED, State.REFUSED, State.FAILED, State.JOINED, State.IGNORED)
 UNDER_WAY = JOURNEY[:-1]
 
 
@@ -224,7 +228,7 @@ def reopen(session: Session, series: Series, reason: str) -> None:
 
 
 def _may_follow(present: State, wanted: State) -> bool:
-    if wanted in (State.REFUSED, State.FAILED):
+    if wanted in (State.REFUSED, State.FAILED, State.IGNORED):
         return present in UNDER_WAY
     if wanted == State.JOINED:
         return present in (State.RECEIVED, State.REFUSED)

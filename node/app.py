@@ -6,6 +6,7 @@ import db.session
 from node import engine
 from node.engine import Jobs
 from node.inbox import Inbox
+from node.series_attributes import priority_by_rules
 from node.services import Services
 from node.settings import Settings, load_settings
 from node.workspace import Workspace
@@ -22,13 +23,14 @@ def build_services(settings: Settings) -> Services:
     # Ours first: it puts an SQLite file into the mode that lets readers and one writer work at the same time.
     db.session.migrate(settings.database_url)
     engine.migrate(settings.database_url)
+    inbox = Inbox(directory / INBOX, settings.node.free_space_watermark_mb)
     return Services(
         settings=settings,
         database=db.session.Database(settings.database_url),
-        inbox=Inbox(directory / INBOX, settings.node.free_space_watermark_mb),
+        inbox=inbox,
         workspace=Workspace(directory / WORKSPACE),
         outbox=outbox,
-        jobs=Jobs(settings.database_url),
+        jobs=Jobs(settings.database_url, priority_by_rules(settings, inbox)),
     )
 
 

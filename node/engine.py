@@ -1,6 +1,7 @@
 """The durable engine as the rest of the node sees it: names, queues, and jobs enqueued in the caller's transaction."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
@@ -17,14 +18,25 @@ DELIVERY_QUEUE = "delivery"
 MAP_WORKFLOW = "map_series"
 DELIVER_WORKFLOW = "deliver_to_peer"
 # Without a priority a job sorts first (0), ahead of anything urgent.
+URGENT = 1
 ROUTINE = 10
+PriorityOf = Callable[[Session, Series], int]
+
+
+def routine(session: Session, series: Series) -> int:
+    """Return the priority of a series of which nothing special is known."""
+    return ROUTINE
 
 
 class Jobs:
-    """Enqueues workflows; a job exists exactly when the transaction that asked for it was committed."""
+    """Enqueues workflows; a job exists exactly when the transaction that asked for it was committed.
 
-    def __init__(self, database_url: str) -> None:
+    `priority_of` says how soon a series' turn comes: the lower number goes first, equal ones in their order.
+    """
+
+    def __init__(self, database_url: str, priority_of: PriorityOf = routine) -> None:
         self._url = engine_url(database_url)
+        self._priority_of = priority_of
 
     @cached_property
     def client(self) -> DBOSClient:
@@ -38,7 +50,8 @@ class Jobs:
         workflow_id = f"map-{series.key}-r{series.revision}"
         series.enqueued_at, series.workflow_id = now(), workflow_id
         session.flush()
-        self._enqueue(session, MAP_WORKFLOW, MAPPING_QUEUE, workflow_id, 0.0, series.key, series.revision)
+        priority = self._priority_of(session, series)
+        self._enqueue(session, MAP_WORKFLOW, MAPPING_QUEUE, workflow_id, priority, 0.0, series.key, series.revision)
 
     def enqueue_delivery(
         self, session: Session, series_key: str, revision: int, peer: str, attempt: int, delay_s: float
@@ -49,9 +62,8 @@ class Jobs:
         worker.
         """
         workflow_id = self.delivery_id(series_key, revision, peer, attempt)
-        self._enqueue(
-            session, DELIVER_WORKFLOW, DELIVERY_QUEUE, workflow_id, delay_s, series_key, revision, peer, attempt
-        )
+        arguments = (series_key, revision, peer, attempt)
+        self._enqueue(session, DELIVER_WORKFLOW, DELIVERY_QUEUE, workflow_id, ROUTINE, delay_s, *arguments)
 
     @staticmethod
     def delivery_id(series_key: str, revision: int, peer: str, attempt: int) -> str:
@@ -71,14 +83,21 @@ class Jobs:
             self.client.destroy()
 
     def _enqueue(
-        self, session: Session, workflow: str, queue: str, workflow_id: str, delay_s: float, *arguments: str | int
+        self,
+        session: Session,
+        workflow: str,
+        queue: str,
+        workflow_id: str,
+        priority: int,
+        delay_s: float,
+        *arguments: str | int,
     ) -> None:
         options: EnqueueOptions = {
             "workflow_name": workflow,
             "queue_name": queue,
             "workflow_id": workflow_id,
             "app_version": APPLICATION_VERSION,
-            "priority": ROUTINE,
+            "priority": priority,
         }
         if delay_s > 0:
             options["delay_seconds"] = delay_s

@@ -5,6 +5,9 @@ NodeError
 │   ├── InvalidSettings      node.toml or the environment holds an unknown key or an impossible value
 │   ├── UnknownSeries        no such series in the record
 │   ├── NoRuleMatches        no routing rule wants this series
+│   ├── IgnoredByRule        a routing rule says that this series is not to be mapped
+│   ├── RulesDisagree        several rules want this series, with different recipes or encodings
+│   ├── AcquisitionDiscontinued  the scanner discontinued the step, and no count proves that the series is whole
 │   └── ArtefactDamaged      a file in the workspace no longer has its digest
 └── Transient
     ├── DiskFull             below the watermark: nothing is accepted, nothing is lost
@@ -37,6 +40,18 @@ class UnknownSeries(Permanent):
 
 class NoRuleMatches(Permanent):
     """No routing rule wants this series; add one to node.toml if it should be mapped."""
+
+
+class IgnoredByRule(Permanent):
+    """A routing rule with `ignore` wants this series; that is no failure."""
+
+
+class RulesDisagree(Permanent):
+    """Several rules want this series and name different recipes or encodings; narrow one, or set match = "first"."""
+
+
+class AcquisitionDiscontinued(Permanent):
+    """The scanner discontinued its procedure step and nothing proves that the series is whole."""
 
 
 class ArtefactDamaged(Permanent):

@@ -1,42 +1,146 @@
-"""Which recipe, which peers? The first rule whose conditions all hold for a series' attributes.
+"""Which recipe, how soon, which peers? What the rules say of a series' attributes, and why, in words.
 
-Pure: the attributes come in as a function from keyword to values. Of several values one that fits is enough: an image
-type has several words, a multi-echo series several echo times.
+Pure: the attributes come in as a function from a keyword, or a path of keywords, to values. Of several values one that
+fits is enough: an image type has several words, a multi-echo series several echo times.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from node.errors import NoRuleMatches
-from node.settings import Condition, Rule
+from node.errors import IgnoredByRule, NoRuleMatches, RulesDisagree
+from node.rule_settings import Condition, Match, Priority, Rule
 
-Values = Sequence[str | float]
+Value = str | float
+Values = Sequence[Value]
 ValuesOf = Callable[[str], Values]
 
+URGENT: Priority = "urgent"
+ROUTINE: Priority = "routine"
+# PS3.5 6.2: an age is three digits and a unit; compared in years.
+_AGE = re.compile(r"(\d{3})([DWMY])")
+_PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
-def choose_rule(rules: Sequence[Rule], values_of: ValuesOf) -> Rule:
-    """Return the first rule that wants the series.
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to become of a series: the names of the rules that say so, and what they say together."""
+
+    rules: tuple[str, ...]
+    recipe: str
+    encoding: str
+    priority: Priority
+    destinations: tuple[str, ...]
+
+    @property
+    def rule(self) -> str:
+        """Return the names of the rules as one text."""
+        return " + ".join(self.rules)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether one condition holds for the values that an attribute has."""
+
+    path: str
+    wanted: str
+    values: tuple[Value, ...]
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one rule says of a series, condition by condition."""
+
+    rule: Rule
+    answers: tuple[Answer, ...]
+
+    @property
+    def wants(self) -> bool:
+        """Say whether every condition holds."""
+        return all(answer.holds for answer in self.answers)
+
+
+def judge(rules: Sequence[Rule], values_of: ValuesOf) -> list[Judgement]:
+    """Return what every rule says of a series, in the order of the rules."""
+    return [
+        Judgement(
+            rule,
+            tuple(
+                Answer(path, in_words(condition), tuple(values_of(path)), holds(condition, values_of(path)))
+                for path, condition in rule.when.items()
+            ),
+        )
+        for rule in rules
+    ]
+
+
+def choose(rules: Sequence[Rule], values_of: ValuesOf, match: Match = "first") -> Choice:
+    """Return what the rules that want a series say: the first of them, or all of them together.
 
     Raises
     ------
     NoRuleMatches
-        No rule does; the sentence names, for each rule, the first condition that does not hold.
+        No rule wants it; the sentence names, for each rule, the first condition that does not hold.
+    IgnoredByRule
+        A rule that decides says that it is not to be mapped.
+    RulesDisagree
+        All rules are asked, and two that want it name different recipes or encodings.
     """
-    reasons = []
-    for rule in rules:
-        failed = [keyword for keyword, condition in rule.when.items() if not holds(condition, values_of(keyword))]
-        if not failed:
-            return rule
-        reasons.append(f"rule {rule.name!r} asks for another {failed[0]}")
-    why = "; ".join(reasons) or "node.toml holds no [[rules]]"
-    raise NoRuleMatches(f"No rule wants this series: {why}. Add a rule to node.toml if it should be mapped.")
+    judgements = judge(rules, values_of)
+    wanting = [judgement.rule for judgement in judgements if judgement.wants]
+    if not wanting:
+        reasons = [
+            f"rule {one.rule.name!r} asks for another {next(a.path for a in one.answers if not a.holds)}"
+            for one in judgements
+        ]
+        why = "; ".join(reasons) or "node.toml holds no [[rules]]"
+        raise NoRuleMatches(f"No rule wants this series: {why}. Add a rule to node.toml if it should be mapped.")
+    deciding = wanting[:1] if match == "first" else wanting
+    for rule in deciding:
+        if rule.ignore:
+            raise IgnoredByRule(f"Rule {rule.name!r} says that this series is not to be mapped.")
+    return _together(deciding)
+
+
+def _together(rules: Sequence[Rule]) -> Choice:
+    first = rules[0]
+    for other in rules[1:]:
+        if (other.recipe, other.encoding) != (first.recipe, first.encoding):
+            raise RulesDisagree(
+                f"Rules {first.name!r} and {other.name!r} both want this series, by recipe {first.recipe!r} "
+                f"({first.encoding}) and by recipe {other.recipe!r} ({other.encoding}), but a series becomes one map: "
+                'narrow one of them in node.toml, or set match = "first" in [routing].'
+            )
+    return Choice(
+        rules=tuple(rule.name for rule in rules),
+        recipe=first.recipe,
+        encoding=first.encoding,
+        priority=URGENT if any(rule.priority == URGENT for rule in rules) else ROUTINE,
+        destinations=tuple(dict.fromkeys(name for rule in rules for name in rule.destinations)),
+    )
 
 
 def holds(condition: Condition, values: Values) -> bool:
     """Tell whether the values of an attribute fulfil everything that a condition asks for."""
     if condition.exists is not None and condition.exists != bool(values):
         return False
-    tests: list[Callable[[str | float], bool]] = []
+    if condition.count_at_least is not None and len(values) < condition.count_at_least:
+        return False
+    if condition.count_at_most is not None and len(values) > condition.count_at_most:
+        return False
+    if condition.none_of is not None and any(_equal(value, one) for value in values for one in condition.none_of):
+        return False
+    tests = _tests(condition)
+    if not tests:
+        return True
+    fitting = [all(test(value) for test in tests) for value in values]
+    return bool(fitting) and all(fitting) if condition.every else any(fitting)
+
+
+def _tests(condition: Condition) -> list[Callable[[Value], bool]]:
+    """Return what one value must pass."""
+    tests: list[Callable[[Value], bool]] = []
     if condition.equals is not None:
         wanted = condition.equals
         tests.append(lambda value: _equal(value, wanted))
@@ -46,27 +150,70 @@ def holds(condition: Condition, values: Values) -> bool:
     if condition.matches is not None:
         pattern = re.compile(condition.matches)
         tests.append(lambda value: pattern.search(_text(value)) is not None)
-    if condition.at_least is not None:
-        least = condition.at_least
-        tests.append(lambda value: _number(value) is not None and float(value) >= least)
-    if condition.at_most is not None:
-        most = condition.at_most
-        tests.append(lambda value: _number(value) is not None and float(value) <= most)
-    return not tests or any(all(test(value) for test in tests) for value in values)
+    limits: tuple[tuple[float | None, Callable[[float, float], bool]], ...] = (
+        (condition.at_least, lambda number, limit: number >= limit),
+        (condition.at_most, lambda number, limit: number <= limit),
+        (condition.above, lambda number, limit: number > limit),
+        (condition.below, lambda number, limit: number < limit),
+    )
+    tests += [_limit(limit, compare) for limit, compare in limits if limit is not None]
+    return tests
 
 
-def _equal(value: str | float, wanted: bool | int | float | str) -> bool:
+def _limit(limit: float, compare: Callable[[float, float], bool]) -> Callable[[Value], bool]:
+    def passes(value: Value) -> bool:
+        number = _number(value)
+        return number is not None and compare(number, limit)
+
+    return passes
+
+
+def in_words(condition: Condition) -> str:
+    """Return what a condition asks for, as the end of "it must be …"."""
+    phrases = []
+    if condition.exists is not None:
+        phrases.append("there" if condition.exists else "absent")
+    if condition.count_at_least is not None:
+        phrases.append(f"at least {condition.count_at_least} values")
+    if condition.count_at_most is not None:
+        phrases.append(f"at most {condition.count_at_most} values")
+    if condition.none_of is not None:
+        phrases.append(f"none of {_listed(condition.none_of)}")
+    if condition.equals is not None:
+        phrases.append(_listed([condition.equals]))
+    if condition.one_of is not None:
+        phrases.append(f"one of {_listed(condition.one_of)}")
+    if condition.matches is not None:
+        phrases.append(f"like the regular expression {condition.matches!r}")
+    limits = (
+        ("at least", condition.at_least),
+        ("at most", condition.at_most),
+        ("above", condition.above),
+        ("below", condition.below),
+    )
+    phrases += [f"{word} {limit:g}" for word, limit in limits if limit is not None]
+    return " and ".join(phrases) + (", every value of it" if condition.every else "")
+
+
+def _listed(wanted: Sequence[bool | int | float | str]) -> str:
+    return ", ".join(f"{one:g}" if isinstance(one, float) else repr(one) for one in wanted)
+
+
+def _equal(value: Value, wanted: bool | int | float | str) -> bool:
     if isinstance(wanted, str):
         return _text(value) == wanted.strip()
     number = _number(value)
     return number is not None and number == float(wanted)
 
 
-def _text(value: str | float) -> str:
+def _text(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else value.strip()
 
 
-def _number(value: str | float) -> float | None:
+def _number(value: Value) -> float | None:
+    age = _AGE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if age:
+        return int(age[1]) / _PER_YEAR[age[2]]
     try:
         return float(value)
     except ValueError:

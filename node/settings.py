@@ -4,7 +4,6 @@ An unknown key is refused with the nearest right one: a misspelt limit that is s
 there. Environment variables join section and key by two underscores: `LODESTONE_NODE__PORT=11113`.
 """
 
-import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
-from pydicom.datadict import keyword_dict, tag_for_keyword
 
 from dicom_io.network import peers
 from node.errors import InvalidSettings
 from node.object_kinds import USUAL_KINDS, ObjectKind
+from node.rule_settings import RoutingSection, Rule
 from node.settings_errors import nearest, sentences
 
 SQLITE_PREFIX = "sqlite:///"
@@ -34,21 +33,6 @@ def _ae_title(title: str) -> str:
     return title
 
 
-def _keyword(keyword: str) -> str:
-    if tag_for_keyword(keyword) is None:
-        known = [str(word) for word in keyword_dict if str(word).isidentifier()]
-        raise ValueError(f"{keyword!r} is no DICOM keyword{nearest(keyword, known, most=0)}")
-    return keyword
-
-
-def _pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
-    return pattern
-
-
 def _kind(kind: str) -> str:
     if kind not in set(ObjectKind):
         raise ValueError(f"{kind!r} is no kind of object{nearest(kind, [one.value for one in ObjectKind])}")
@@ -56,12 +40,9 @@ def _kind(kind: str) -> str:
 
 
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
-Keyword = Annotated[str, AfterValidator(_keyword)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
 Kind = Annotated[str, AfterValidator(_kind)]
 Url = Annotated[str, AfterValidator(lambda url: url.rstrip("/"))]
 PeerTitle = Annotated[str, AfterValidator(lambda title: _ae_title(title) if title else title)]
-Scalar = bool | int | float | str
 
 
 class Section(BaseModel):
@@ -153,36 +134,6 @@ def web_peer(peer: Peer, folder: Path) -> peers.WebPeer:
     return peers.WebPeer(peer.name, peer.url, peer.user, password, token, authority)
 
 
-class Condition(Section):
-    """What one DICOM attribute must be; every condition that is given must hold."""
-
-    equals: Scalar | None = None
-    one_of: tuple[Scalar, ...] | None = None
-    matches: Pattern | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    exists: bool | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("needs one of equals, one_of, matches, at_least, at_most, exists")
-        return self
-
-
-class Rule(Section):
-    """Which series (all conditions in `when` hold) is mapped by which recipe and sent to which peers.
-
-    `encoding = "as_source"` writes the map as one Enhanced MR object where the source was enhanced.
-    """
-
-    name: str = Field(min_length=1)
-    recipe: str = "default"
-    encoding: Literal["classic", "as_source"] = "classic"
-    destinations: tuple[str, ...] = ()
-    when: dict[Keyword, Condition] = Field(default_factory=dict)
-
-
 class RecipesSection(Section):
     """Where a site keeps its own recipes; empty for none."""
 
@@ -246,6 +197,7 @@ class Settings(BaseSettings):
     database: DatabaseSection = DatabaseSection()
     allow: tuple[Caller, ...] = ()
     peers: tuple[Peer, ...] = ()
+    routing: RoutingSection = RoutingSection()
     rules: tuple[Rule, ...] = ()
     recipes: RecipesSection = RecipesSection()
     completeness: CompletenessSection = CompletenessSection()

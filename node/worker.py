@@ -25,6 +25,7 @@ from node import app, engine, log
 from node.completeness_sweep import Sweep
 from node.journey import delivered
 from node.journey.order import AFTER_SENDING, IN_THE_WORKER
+from node.series_attributes import reason_to_ignore
 from node.services import Services
 
 # One worker per GPU; a second one on the same machine needs an id of its own.
@@ -78,10 +79,17 @@ def run_step(word: str, key: str, revision: int) -> str:
     except db.errors.Superseded:
         return ENDED
     except PERMANENT as error:
-        end(key, revision, State.REFUSED, type(error).__name__, str(error))
+        _refuse_or_ignore(key, revision, error)
         return ENDED
     logger.info("step.ended", step=word, series_key=key, revision=revision)
     return DONE
+
+
+def _refuse_or_ignore(key: str, revision: int, error: Exception) -> None:
+    """End a series that cannot be mapped: as ignored where it never was to be, else as refused."""
+    reason = reason_to_ignore(services(), key, error)
+    state = State.IGNORED if reason else State.REFUSED
+    end(key, revision, state, type(error).__name__, reason or str(error))
 
 
 @DBOS.step(name="run_attempt", retries_allowed=True, max_attempts=ATTEMPTS_PER_STEP, interval_seconds=FIRST_PAUSE_S)
@@ -139,14 +147,15 @@ def _fail(key: str, revision: int, error: Exception) -> str:
 
 
 def end(key: str, revision: int, state: State, error_class: str, sentence: str) -> None:
-    """End a series as refused or failed, unless it has moved on meanwhile."""
+    """End a series as refused, ignored or failed, unless it has moved on meanwhile."""
     with services().database.begin() as session:
         current = series.get(session, key)
         if current.revision != revision or current.state in series.ENDS:
             return
         details = {"during": current.state}
         series.change_state(session, current, state, details, sentence, error_class)
-    logger.warning(f"series.{state}", series_key=key, revision=revision, error_class=error_class)
+    say = logger.info if state == State.IGNORED else logger.warning
+    say(f"series.{state}", series_key=key, revision=revision, error_class=error_class)
 
 
 def launch(built: Services) -> None:

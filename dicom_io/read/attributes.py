@@ -1,12 +1,13 @@
 """Single attributes of an object, read leniently: for routing, and for objects that are no usable image."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
+from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_io.errors import NotDicom
 from dicom_io.instance import PARSING_FAILURES, open_instance, quietly
@@ -38,20 +39,43 @@ def read_series_identity(path: Path) -> SeriesIdentity:
     return SeriesIdentity(_uid(study), _uid(series))
 
 
-def attribute_values(header: Dataset, keyword: str) -> list[str | float]:
+def attribute_values(header: Dataset, path: str) -> list[str | float]:
     """Return every value of an attribute: of the object itself, else of its functional groups, each value once.
 
-    Numbers come as float, everything else as text without padding. An absent or unreadable attribute has no values.
+    Parameters
+    ----------
+    header
+        An object without its pixels.
+    path
+        A keyword, or for an attribute within sequences the keywords on the way to it with dots between; every item of
+        each sequence is looked into.
+
+    Numbers come as float, everything else as text without padding; a sequence has the number of its items as value.
+    An absent or unreadable attribute has no values.
     """
-    tag = tag_for_keyword(keyword)
-    if tag is None:
+    tags = [tag_for_keyword(keyword) for keyword in path.split(".")]
+    known = [tag for tag in tags if tag is not None]
+    if len(known) != len(tags):
         return []
     try:
         with quietly():
-            values = [value for dataset in _holders(header, tag) for value in _plain(dataset[tag].value)]
+            values = [value for dataset in _holders(header, known[0]) for value in _values_at(dataset, known)]
     except PARSING_FAILURES:
         return []
     return list(dict.fromkeys(values))
+
+
+def _values_at(dataset: Dataset, tags: Sequence[int]) -> Iterator[str | float]:
+    if tags[0] not in dataset:
+        return
+    value = dataset[tags[0]].value
+    if len(tags) > 1:
+        for item in value or ():
+            yield from _values_at(item, tags[1:])
+    elif isinstance(value, DicomSequence):
+        yield from [float(len(value))] if value else []
+    else:
+        yield from _plain(value)
 
 
 def _holders(header: Dataset, tag: int) -> Iterator[Dataset]:
@@ -60,6 +84,8 @@ def _holders(header: Dataset, tag: int) -> Iterator[Dataset]:
         return
     for keyword in _GROUPS:
         for groups in header.get(keyword) or []:
+            if tag in groups:
+                yield groups
             for macro in groups:
                 if macro.VR == "SQ" and macro.value and tag in macro.value[0]:
                     yield macro.value[0]

@@ -28,7 +28,7 @@ from node.settings import load_settings
 MOST_ALIKE = 3
 LONGEST_SENTENCE = 120
 LONGEST_DIGEST = 16
-STATE_STYLES = {"recorded": "green", "refused": "red", "failed": "red", "joined": "dim"}
+STATE_STYLES = {"recorded": "green", "refused": "red", "failed": "red", "joined": "dim", "ignored": "dim"}
 
 
 @contextmanager

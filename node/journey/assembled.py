@@ -1,7 +1,6 @@
 """assembled: instances have become one ordered acquisition, and a rule has said what is to become of it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -9,12 +8,12 @@ from db import artefacts, audit, instances, runs, series
 from db.base import now
 from db.instances import Instance
 from db.series import Series, State
-from dicom_io.read.attributes import attribute_values, read_header
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.reader import read_echo_series
 from node.convert import acquisition_artefact
 from node.recipe_files import read_recipe
-from node.routing import Values, ValuesOf, choose_rule
+from node.routing import choose
+from node.series_attributes import values_in
 from node.services import Services
 from node.software import software
 
@@ -29,6 +28,10 @@ def step(series_key: str, services: Services) -> None:
     ------
     NoRuleMatches
         No rule wants the series.
+    IgnoredByRule
+        A rule says that it is not to be mapped.
+    RulesDisagree
+        Several rules want it, by different recipes.
     DicomError
         The instances form no acquisition that can be mapped; the class and the sentence say why.
     ArtefactDamaged
@@ -42,19 +45,20 @@ def step(series_key: str, services: Services) -> None:
         revision = current.revision
         rows = inputs_of(session, current)
     paths = [services.inbox.verify(row.inbox_name, row.sha256) for row in rows]
-    rule = choose_rule(services.settings.rules, _attributes(paths, rows))
-    recipe, recipe_text = read_recipe(rule.recipe, services.settings.recipes_directory)
+    held = [(path, _frames(row)) for path, row in zip(paths, rows, strict=True)]
+    choice = choose(services.settings.rules, values_in(held), services.settings.routing.match)
+    recipe, recipe_text = read_recipe(choice.recipe, services.settings.recipes_directory)
     uids = {path: row.sop_instance_uid for path, row in zip(paths, rows, strict=True)}
     echoes = read_echo_series(paths, name_of=lambda path: f"instance {uids[path]}")
     arrays, metadata = acquisition_artefact(echoes)
     digest = services.workspace.put(arrays, metadata)
     facts = {**metadata, "vendor": echoes.source.vendor, "phase_scaling": echoes.source.phase_scaling}
-    facts[AS_SOURCE] = rule.encoding == "as_source"
+    facts[AS_SOURCE] = choice.encoding == "as_source"
     facts |= {"notes": list(echoes.source.notes), "ignored": list(echoes.source.ignored)}
     with services.database.begin() as session:
         current = series.get(session, series_key)
         series.expect_revision(current, revision)
-        current.rule, current.recipe, current.destinations = rule.name, recipe.name, list(rule.destinations)
+        current.rule, current.recipe, current.destinations = choice.rule, recipe.name, list(choice.destinations)
         run = runs.begin(
             session,
             series_key,
@@ -69,7 +73,8 @@ def step(series_key: str, services: Services) -> None:
         )
         artefacts.remember(session, series_key, revision, ACQUISITION, digest)
         runs.record_step(run, State.ASSEMBLED, started_at, {"artefact": digest})
-        details = {"n_inputs": len(rows), "rule": rule.name, "recipe": recipe.name, "artefact": digest}
+        details = {"n_inputs": len(rows), "rule": choice.rule, "recipe": recipe.name, "artefact": digest}
+        details["priority"] = choice.priority
         series.change_state(session, current, State.ASSEMBLED, details)
 
 
@@ -84,14 +89,5 @@ def input_digest(digests: Sequence[str]) -> str:
     return audit.digest(sorted(digests))
 
 
-def _attributes(paths: Sequence[Path], rows: Sequence[Instance]) -> ValuesOf:
-    """Return the function that looks attributes up: echo times in all frames, anything else in the first object."""
-    header = read_header(paths[0])
-    frames = [FrameHeader.from_json(frame) for row in rows for frame in row.frames or []]
-
-    def values_of(keyword: str) -> Values:
-        if keyword == "EchoTime" and frames:
-            return sorted({frame.echo_time_ms for frame in frames if frame.echo_time_ms is not None})
-        return attribute_values(header, keyword)
-
-    return values_of
+def _frames(row: Instance) -> list[FrameHeader]:
+    return [FrameHeader.from_json(frame) for frame in row.frames or []]

@@ -31,7 +31,7 @@ def test_no_word_can_be_skipped_or_repeated(database: Database, key: str, state:
         series.change_state(session, series.get(session, key), state)
 
 
-@pytest.mark.parametrize("end", [State.REFUSED, State.FAILED])
+@pytest.mark.parametrize("end", [State.REFUSED, State.IGNORED, State.FAILED])
 def test_a_series_that_has_ended_stays_where_it_is(database: Database, key: str, end: State) -> None:
     with database.begin() as session:
         series.change_state(session, series.get(session, key), end, {}, "No phase came.", "PhaseMissing")

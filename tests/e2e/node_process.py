@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.waiting import eventually, free_port, is_listening
 
 LODESTONE = [sys.executable, "-m", "node.cli"]
-FINAL = {"recorded", "refused", "failed", "joined"}
+FINAL = {"recorded", "refused", "failed", "joined", "ignored"}
 
 
 class Node:
