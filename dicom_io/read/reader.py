@@ -103,7 +103,8 @@ def _filled(assembly: Assembly, part: Part) -> np.ndarray:
     for (held, echo, index), frame in assembly.chosen.items():
         if held is part:
             by_object.setdefault(frame.sop_instance_uid, []).append(((echo, index), frame))
-    reference = assembly.chosen[part, 0, 0].values.gain
+    # Real and imaginary images share one reference, or the angle between them would change.
+    reference = assembly.chosen[assembly.parts[0], 0, 0].values.gain
     for uid, slots in by_object.items():
         with naming(assembly.name_of[uid]):
             stored = decode(assembly.path_of[uid])

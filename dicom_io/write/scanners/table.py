@@ -11,6 +11,7 @@ from dicom_io.write.scanners.philips import (
     philips_classic_complex,
     philips_enhanced,
     philips_enhanced_complex,
+    philips_real_and_imaginary,
 )
 from dicom_io.write.scanners.scan import Scan
 from dicom_io.write.scanners.siemens import siemens_classic, siemens_enhanced, siemens_xa_classic
@@ -25,6 +26,7 @@ FLAVOURS: Mapping[str, Callable[[Scan], list[Dataset]]] = {
     "ge_alternating_slices": ge_alternating_slices,
     "philips_classic": philips_classic,
     "philips_classic_complex": philips_classic_complex,
+    "philips_real_and_imaginary": philips_real_and_imaginary,
     "philips_enhanced": philips_enhanced,
     "philips_enhanced_complex": philips_enhanced_complex,
     "united_imaging_classic": united_imaging_classic,
