@@ -8,8 +8,12 @@ from db.deliveries import Delivery
 from db.dispatches import Dispatch
 from db.instances import Instance
 from db.outputs import Output
+from db.performed_steps import ListedSeries, Step
 from db.runs import Run
 from db.series import Series
 
-TABLES = (Series, Instance, Artefact, Run, Output, Delivery, Commitment, Dispatch, AuditEvent, AuditHead)
+TABLES = (
+    *(Series, Instance, Artefact, Run, Output, Delivery, Commitment, Dispatch),
+    *(Step, ListedSeries, AuditEvent, AuditHead),
+)
 METADATA = Base.metadata

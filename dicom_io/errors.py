@@ -24,7 +24,8 @@ DicomError
 │   ├── InvalidObject               an object of ours that does not pass its own validation
 │   ├── CommitmentNotOffered        the peer does not offer storage commitment
 │   ├── QueryNotOffered             the peer cannot be asked what it holds
-│   └── MalformedReport             a storage commitment report that says nothing; carries the status for the peer
+│   ├── MalformedReport             a storage commitment report that says nothing; carries the status for the peer
+│   └── MalformedStep               a performed procedure step that cannot be read; carries the status for the scanner
 └── Transient                       try again later
     ├── PeerUnreachable             no association
     │   ├── NoContextAccepted       an association, but for nothing that was proposed
@@ -135,6 +136,14 @@ class QueryNotOffered(Permanent):
 
 class MalformedReport(Permanent):
     """A storage commitment report that cannot be read; `status` is what the reporting peer hears."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class MalformedStep(Permanent):
+    """A performed procedure step that cannot be read; `status` is what the scanner hears."""
 
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__(sentence)

@@ -26,6 +26,7 @@ class Verdict(StrEnum):
 
     WAIT = "wait"
     BEGIN = "begin"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,11 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Decision:
-    """The verdict and what it rests on."""
+    """The verdict and what it rests on; `refusal_class` names the refusal, if it is one."""
 
     verdict: Verdict
     sentence: str
+    refusal_class: str | None = None
 
 
 def decide(assessment: Completeness | None, arrival: Arrival, settle_s: float, quiet_time_s: float) -> Decision:
@@ -66,9 +68,9 @@ def decide(assessment: Completeness | None, arrival: Arrival, settle_s: float, q
     if missing_part is not None:
         return _begin_if(is_quiet, f"no {missing_part} images yet")
     if assessment.is_complete and assessment.is_certain:
-        return Decision(Verdict.BEGIN, f"complete by count: {_counted(assessment)}")
+        return Decision(Verdict.BEGIN, f"complete by count: {counted(assessment)}")
     if assessment.is_complete:
-        return _begin_if(is_settled or is_quiet, f"complete so far: {_counted(assessment)}")
+        return _begin_if(is_settled or is_quiet, f"complete so far: {counted(assessment)}")
     return _begin_if(is_quiet, assessment.sentence)
 
 
@@ -108,7 +110,8 @@ def _rounded(numbers: Sequence[float] | None, decimals: int) -> tuple[float, ...
     return None if numbers is None else tuple(round(number, decimals) + 0.0 for number in numbers)
 
 
-def _counted(assessment: Completeness) -> str:
+def counted(assessment: Completeness) -> str:
+    """Put echoes, slices and parts into words."""
     parts = " and ".join(sorted(Part(part).value for part in assessment.parts))
     echoes = "1 echo" if assessment.n_echoes == 1 else f"{assessment.n_echoes} echoes"
     return f"{echoes} × {assessment.n_slices} slices × {parts}"

@@ -10,7 +10,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext
 
 from dicom_io import codes
-from dicom_io.network import association, contexts, query, send_result, storage_commitment, storage_scp
+from dicom_io.network import association, contexts, mpps, query, send_result, storage_commitment, storage_scp
 from dicom_io.network.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_io.network.peers import WebPeer
 from node import listener
@@ -35,12 +35,14 @@ def network_tables(created: Mapping[str, str]) -> dict[str, str]:
         "proposed_storage": _proposed_storage(created),
         "verification_contexts": _contexts(contexts.verification_contexts()),
         "commitment_contexts": _contexts([storage_commitment.commitment_context()]),
+        "step_contexts": _contexts([mpps.step_context()]),
         "query_contexts": _contexts(query.query_contexts()),
         "association_parameters": _association_parameters(),
         "rejections": _rejections(),
         "statuses_sent": _statuses_sent(),
         "statuses_heard": _statuses_heard(),
         "report_statuses": _report_statuses(),
+        "step_statuses": _step_statuses(),
         "failure_reasons": _meanings(storage_commitment.failure_meaning, "unknown reason"),
         "query_statuses": _query_statuses(),
         "settings": _settings(),
@@ -146,6 +148,26 @@ def _report_statuses() -> str:
         (storage_commitment.NO_SUCH_INSTANCE, "the report is about another instance than the well-known one"),
         (storage_commitment.NO_SUCH_EVENT, "another event type than 1 and 2"),
         (storage_commitment.PROCESSING_FAILURE, "the report could not be recorded"),
+    )
+    return table(("Status", "When"), [(_hex(status), when) for status, when in rows])
+
+
+def _step_statuses() -> str:
+    rows = (
+        (mpps.RECORDED, "the step, or its change, is recorded in the database, or was before"),
+        (
+            mpps.INVALID_VALUE,
+            "an unknown status, a new step that is not IN PROGRESS, or what should be a UID and is none",
+        ),
+        (mpps.PROCESSING_FAILURE, "the message cannot be decoded or recorded"),
+        (mpps.PROCESSING_FAILURE, f"with error ID {_hex(mpps.NO_LONGER_UPDATED)}: the step has ended"),
+        (mpps.DUPLICATE_INSTANCE, "another step has this SOPInstanceUID"),
+        (mpps.NO_SUCH_INSTANCE, "the step that is to be changed was not created here"),
+        (mpps.INVALID_INSTANCE, "the step has no SOPInstanceUID"),
+        (mpps.MISSING_ATTRIBUTE, "an attribute that is read is absent, or a completed step lists no series"),
+        (mpps.MISSING_VALUE, "an attribute that is read is empty"),
+        (mpps.NOT_AUTHORISED, "the caller may not store, or another caller created the step"),
+        (mpps.RESOURCE_LIMITATION, f"the message is larger than {mpps.LARGEST_STEP_BYTES // 1024**2} MiB"),
     )
     return table(("Status", "When"), [(_hex(status), when) for status, when in rows])
 

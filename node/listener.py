@@ -1,4 +1,4 @@
-"""The listener: what arrives, image or commitment, is made safe, then recorded, and only then acknowledged."""
+"""The listener: what arrives, image, commitment or step, is made safe, then recorded, and only then acknowledged."""
 
 import threading
 
@@ -7,12 +7,13 @@ import structlog
 import db.errors
 import dicom_io.errors
 from db import audit
-from dicom_io.network import peers
+from dicom_io.network import mpps, peers
 from dicom_io.network.storage_commitment import RECORDED, CommitmentAnswer
 from dicom_io.network.storage_scp import PROCESSING_FAILURE, IncomingInstance, Refused, ScpSettings, StorageScp
 from node.errors import DiskFull, InvalidSettings
 from node.journey import received
 from node.journey.delivered_answers import record_answer
+from node.journey.received_steps import record_step
 from node.log import place_of
 from node.services import Services
 from node.settings import Settings
@@ -52,6 +53,7 @@ class Listener:
             on_refusal=self._refuse,
             on_end=self._end,
             on_commitment=self._commit,
+            on_step=self._note_step,
         )
 
     @property
@@ -103,6 +105,8 @@ class Listener:
         event = "instance.refused"
         if isinstance(error, dicom_io.errors.MalformedReport):
             event, status = "commitment.refused", error.status
+        elif isinstance(error, dicom_io.errors.MalformedStep):
+            event, status = "performed_step.refused", error.status
         details = {"error_class": kind, "status": f"0x{status:04X}", "calling_ae": calling_ae}
         log.error(event, where=place_of(error), **details)
         with self._lock:
@@ -121,6 +125,13 @@ class Listener:
         event = "commitment.answered" if status == RECORDED else "commitment.refused"
         n_objects = len(answer.committed) + len(answer.failed)
         log.info(event, calling_ae=calling_ae, status=f"0x{status:04X}", n_objects=n_objects)
+        return status
+
+    def _note_step(self, said: mpps.PerformedStep, calling_ae: str) -> int:
+        """Record what a scanner says of a procedure step; the status of success means that it is recorded."""
+        status = record_step(self._services, said, calling_ae)
+        event = "performed_step.recorded" if status == mpps.RECORDED else "performed_step.refused"
+        log.info(event, calling_ae=calling_ae, status=f"0x{status:04X}", state=said.state)
         return status
 
     def _end(self, calling_ae: str, association: int) -> None:

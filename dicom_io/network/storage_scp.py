@@ -1,6 +1,7 @@
 """Storage and verification as a provider: admits known callers, hands over received bytes, answers with a status.
 
-The same port hears what an archive reports on storage commitment, since it reports on an association of its own.
+The same port hears what an archive reports on storage commitment, since it reports on an association of its own, and
+what a scanner says of its performed procedure steps.
 """
 
 import threading
@@ -11,12 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
 
+from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_io.errors import MalformedReport, NotDicom
+from dicom_io.errors import MalformedReport, MalformedStep, NotDicom
 from dicom_io.network.association import (
     NETWORK_TIMEOUT_S,
     application_entity,
@@ -24,6 +26,7 @@ from dicom_io.network.association import (
 )
 from dicom_io.network.commitment_report import CommitmentHandler, commitment_context, read_report
 from dicom_io.network.contexts import sop_class_name, storage_contexts
+from dicom_io.network.mpps import StepHandler, answer_of, read_request, step_context
 from dicom_io.network.part10 import check_uid
 from dicom_io.network.peers import Caller, admits, check_ae_title, displayable_ae_title
 
@@ -90,7 +93,8 @@ class StorageScp:
     hears what was turned away, the calling AE title and a sentence. `on_end` hears calling AE title and number of an
     association that has ended, in good order or not. `on_commitment` hears what a peer reports on storage commitment
     and returns the status for it; without it the service is not offered. What it raises, and a report that cannot be
-    read, goes to `on_failure`, too, whose status is that of storage and not used there.
+    read, goes to `on_failure`, too, whose status is that of storage and not used there. `on_step` hears in the same way
+    what a caller that may store says of a performed procedure step.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class StorageScp:
         on_refusal: Callable[[Refused, str, str], None],
         on_end: Callable[[str, int], None],
         on_commitment: CommitmentHandler | None = None,
+        on_step: StepHandler | None = None,
     ) -> None:
         self.settings = settings
         self._on_instance = on_instance
@@ -108,7 +113,9 @@ class StorageScp:
         self._on_end = on_end
         self._on_failure = on_failure
         self._on_commitment = on_commitment
-        self._contexts = [*settings.contexts, *([commitment_context()] if on_commitment else [])]
+        self._on_step = on_step
+        services = [(on_commitment, commitment_context), (on_step, step_context)]
+        self._contexts = [*settings.contexts, *(context() for handler, context in services if handler)]
         self._admitted: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._may_store: weakref.WeakSet[Association] = weakref.WeakSet()
         self._numbers = count(1)
@@ -138,6 +145,8 @@ class StorageScp:
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_C_ECHO, self._on_echo),
                 (evt.EVT_N_EVENT_REPORT, self._on_report),
+                (evt.EVT_N_CREATE, self._on_procedure_step),
+                (evt.EVT_N_SET, self._on_procedure_step),
                 (evt.EVT_RELEASED, self._on_association_end),
                 (evt.EVT_ABORTED, self._on_association_end),
             ],
@@ -227,6 +236,12 @@ class StorageScp:
             event, self._on_commitment, caller, lambda error: self._on_failure(error, caller, association)
         )
 
+    def _on_procedure_step(self, event: evt.Event) -> tuple[int | Dataset, None]:
+        association, caller = self._admitted.get(event.assoc), _caller(event)
+        if self._on_step is None or association is None or event.assoc not in self._may_store:
+            return NOT_AUTHORISED, None
+        return hear_step(event, self._on_step, caller, lambda error: self._on_failure(error, caller, association))
+
     def _on_store(self, event: evt.Event) -> int:
         association = self._admitted.get(event.assoc)
         if association is None or event.assoc not in self._may_store:
@@ -258,6 +273,17 @@ def hear_report(
     except Exception as error:  # noqa: BLE001  whatever went wrong, the peer must not hear that its report is recorded
         on_error(error)
         return (error.status if isinstance(error, MalformedReport) else PROCESSING_FAILURE), None
+
+
+def hear_step(
+    event: evt.Event, handler: StepHandler, scanner: str, on_error: Callable[[Exception], object]
+) -> tuple[int | Dataset, None]:
+    """Answer an N-CREATE or N-SET request on a performed procedure step, as `hear_report` answers a report."""
+    try:
+        return answer_of(handler(read_request(event), scanner)), None
+    except Exception as error:  # noqa: BLE001  whatever went wrong, the scanner must not hear that its step is recorded
+        on_error(error)
+        return (error.status if isinstance(error, MalformedStep) else PROCESSING_FAILURE), None
 
 
 class _BoundedServer(ThreadedAssociationServer):

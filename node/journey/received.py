@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import structlog
 from sqlalchemy.orm import Session
 
 from db import audit, instances, series
@@ -20,10 +21,14 @@ from dicom_io.read.attributes import SeriesIdentity, read_series_identity
 from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.sorting import assess
 from dicom_io.series import Part
-from node.completeness import Arrival, Decision, Verdict, belong_together, decide, lacking_part
+from node.completeness import Arrival, Decision, Verdict, belong_together, lacking_part
+from node.completeness_announced import decide_as_announced
 from node.inbox import StoredInstance
+from node.journey.received_steps import announcement_of
 from node.services import Services
 from node.settings import CompletenessSection
+
+log = structlog.get_logger()
 
 # A series that was refused because its other half was not there is opened again when that half comes.
 HALF_MISSING = ("PhaseMissing", "MagnitudeMissing")
@@ -99,7 +104,10 @@ def refuse_presentation_context(services: Services, calling_ae: str, reason: str
 
 
 def step(series_key: str, services: Services) -> None:
-    """Examine a series that waits; enqueue its work once everything has arrived or nothing more can be awaited."""
+    """Examine a series that waits; enqueue its work once everything has arrived or nothing more can be awaited.
+
+    What the scanner lists and has not sent within the quiet time is named, and the series refused.
+    """
     with services.database.read() as session:
         waiting = series.get(session, series_key)
         if not _is_waiting(waiting):
@@ -122,6 +130,10 @@ def step(series_key: str, services: Services) -> None:
             details = {"completeness": decision.sentence, "n_instances": waiting.n_instances}
             audit.append(session, "series.enqueued", waiting.key, {"revision": waiting.revision, **details})
             services.jobs.enqueue_mapping(session, waiting)
+        elif decision.verdict is Verdict.REFUSE:
+            during = {"during": waiting.state, "n_instances": waiting.n_instances}
+            series.change_state(session, waiting, State.REFUSED, during, decision.sentence, decision.refusal_class)
+            log.warning("series.refused", series_key=waiting.key, error_class=decision.refusal_class)
 
 
 def retry(services: Services, series_key: str, reason: str = "asked by a person") -> None:
@@ -224,14 +236,17 @@ def _is_waiting(waiting: Series) -> bool:
 
 
 def _examine(session: Session, waiting: Series, limits: CompletenessSection) -> Decision:
-    frames = frames_of(session, [waiting.key, *(other.key for other in series.joined_to(session, waiting.key))])
+    members = [waiting, *series.joined_to(session, waiting.key)]
+    frames = frames_of(session, [member.key for member in members])
     arrival = Arrival(
         (now() - waiting.last_received_at).total_seconds(),
         waiting.association_ended_at is not None and waiting.association_ended_at >= waiting.last_received_at,
     )
     # Where every image is refused for itself (a spin echo, a field map), no further image can change that.
     is_hopeless = all(frame.objections for frame in frames)
-    return decide(None if is_hopeless else assess(frames), arrival, limits.settle_s, limits.quiet_time_s)
+    assessment = None if is_hopeless else assess(frames)
+    announcement = announcement_of(session, members)
+    return decide_as_announced(announcement, assessment, arrival, limits.settle_s, limits.quiet_time_s)
 
 
 def _partner_of(session: Session, waiting: Series) -> Series | None:
