@@ -148,7 +148,7 @@ def retry(services: Services, series_key: str, reason: str = "asked by a person"
     """
     with services.database.begin() as session:
         ended = series.get(session, series_key)
-        if ended.state not in (State.REFUSED, State.FAILED, State.RECORDED):
+        if ended.state not in (State.REFUSED, State.IGNORED, State.FAILED, State.RECORDED):
             raise StateConflict(f"Series {series_key} is {ended.state}; only an ended series can be retried.")
         series.reopen(session, ended, reason)
         services.jobs.enqueue_mapping(session, ended)
