@@ -14,6 +14,7 @@ import numpy as np
 from dicom_io import errors
 from dicom_io.geometry import Geometry
 from dicom_io.instance import named, naming
+from dicom_io.read.consistency import difference_between, interpolation_note, require_consistent
 from dicom_io.read.grid import grid_of
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.pixels import digest
@@ -76,12 +77,13 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     used = [frame for frame in frames if frame.part in parts]
     notes += _left_out(frames, parts)
     _require_quantitative(used, names)
-    notes += [note for note in (_magnitude_note(used), vendor.caveat) if note]
+    notes += [note for note in (_magnitude_note(used), interpolation_note(used), vendor.caveat) if note]
     _require_echo_times(used, names)
     _require_rescaling(used, names)
     slots = arrange(used)
     chosen = _choose(slots, names, paths, notes)
     _require_complete(slots, vendor, parts)
+    require_consistent(chosen, names)
     field, field_notes = _field_strength(used, names)
     return Assembly(
         vendor, parts, slots, chosen, grid_of(slots, chosen, parts[0]), field, paths, names, (*notes, *field_notes)
@@ -312,9 +314,7 @@ def _collision(slot: Slot, first: FrameHeader, second: FrameHeader, names: Mappi
     both = f"{names[first.sop_instance_uid]} and {names[second.sop_instance_uid]}"
     if first.sop_instance_uid == second.sop_instance_uid:
         both = f"{names[first.sop_instance_uid]}, frames {first.frame_number} and {second.frame_number},"
-    reason = "more than one acquisition is mixed here"
-    if first.temporal_position != second.temporal_position:
-        reason = f"the acquisition was repeated ({named('TemporalPositionIdentifier')} differs)"
+    reason = difference_between(first, second)
     return f"{both} are both the {part} of echo {echo + 1}, slice {index + 1}: {reason}; send one at a time."
 
 

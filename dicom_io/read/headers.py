@@ -20,6 +20,7 @@ LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 JPEG_XL = "1.2.840.10008.1.2.4.112"
 LOSSY_OR_LOSSLESS = (JPEG2000, HTJ2K, JPEG_XL)
 UID_MAXIMUM = 64
+TEXT_MAXIMUM = 64
 MATRIX_MAXIMUM = 2048
 
 
@@ -30,6 +31,8 @@ class FrameHeader:
     `position` is ImagePositionPatient [mm], `orientation` ImageOrientationPatient, `pixel_spacing` PixelSpacing [mm].
     Counts called `declared` are what the protocol says there will be, None where it says nothing. `objections` are
     reasons why this frame cannot become part of a map. `acquired_at` is a time as written, to tell scans apart.
+    `slice_location`, `acquisition_number`, `coil` and `stack` are second witnesses, and so are `acquired_matrix`, the
+    points that were measured in plane, and `reconstruction_diameter_mm`.
     """
 
     sop_class_uid: str
@@ -60,6 +63,12 @@ class FrameHeader:
     is_lossy: bool = False
     is_distortion_corrected: bool = False
     objections: tuple[Objection, ...] = ()
+    slice_location: float | None = None
+    acquisition_number: int | None = None
+    coil: str = ""
+    stack: str = ""
+    reconstruction_diameter_mm: float | None = None
+    acquired_matrix: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary of numbers, strings and lists."""
@@ -72,8 +81,8 @@ class FrameHeader:
         fields["part"] = Part(fields["part"])
         fields["values"] = StoredValues(**fields["values"])
         fields["objections"] = tuple(Objection(**item) for item in fields["objections"])
-        for name in ("position", "orientation", "pixel_spacing"):
-            fields[name] = tuple(fields[name])
+        for name in ("position", "orientation", "pixel_spacing", "acquired_matrix"):
+            fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)
 
 
@@ -150,6 +159,12 @@ def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
         is_lossy=is_lossy(view.dataset),
         is_distortion_corrected=is_distortion_corrected(view),
         objections=objections_to(view, vendor, part),
+        slice_location=number(view.get("SliceLocation"), "SliceLocation"),
+        acquisition_number=_integer(view, "AcquisitionNumber"),
+        coil=_coil(view),
+        stack=text(view.get("StackID")),
+        reconstruction_diameter_mm=number(view.get("ReconstructionDiameter"), "ReconstructionDiameter"),
+        acquired_matrix=_acquired_matrix(view),
     )
 
 
@@ -196,6 +211,21 @@ def _integer(view: FrameView, keyword: str) -> int | None:
         return None
     found = number(value, keyword)
     return None if found is None else int(found)
+
+
+def _coil(view: FrameView) -> str:
+    # Siemens names the elements that made the image, such as H1 or HEA;HEP, in a private attribute only.
+    found = text(view.private("SIEMENS MR HEADER", 0x0051, 0x0F)) or text(view.get("ReceiveCoilName"))
+    return found[:TEXT_MAXIMUM]
+
+
+def _acquired_matrix(view: FrameView) -> tuple[int, ...]:
+    """Return the measured points in plane, from AcquisitionMatrix or from its two halves in an enhanced object."""
+    points = numbers(view.get("AcquisitionMatrix"), "AcquisitionMatrix")
+    if not points:
+        keywords = "MRAcquisitionFrequencyEncodingSteps", "MRAcquisitionPhaseEncodingStepsInPlane"
+        points = tuple(number(view.get(keyword), keyword) or 0.0 for keyword in keywords)
+    return tuple(int(value) for value in points if value > 0)
 
 
 def _frequency(view: FrameView) -> float | None:

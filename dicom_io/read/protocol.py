@@ -12,6 +12,8 @@ PHASE_CARRIERS = (Part.PHASE, Part.REAL, Part.IMAGINARY)
 COMPONENTS = (Part.MAGNITUDE, *PHASE_CARRIERS)
 DISTORTION_WORDS = {"DIS2D", "DIS3D", "GDC"}
 FILTER_WORDS = {"SWI", "SWIP", "HOMODYNE", "FILTERED", "HPF", "MNIP", "MINIP", "MIP", "PROJECTION IMAGE", "MPR"}
+INTERPOLATION_WORDS = {"INTERPOLATED", "RESAMPLED", "REFORMATTED"}
+RESAMPLED = ("SAMPLED", "DISTORTED")  # PS3.3 C.8.16.2.1.2
 FLOW_WORDS = {"PCA", "PHASE CONTRAST", "VELOCITY MAP", "VELOCITY", "PHASE_CONTRAST"}
 
 
@@ -82,9 +84,15 @@ def _filters(view: FrameView, kinds: set[str], part: Part) -> list[Objection]:
     if kinds & DISTORTION_WORDS:
         names = ", ".join(sorted(kinds & DISTORTION_WORDS))
         found.append(Objection("FilteredPhase", f"corrected for distortion ({names}), which interpolates across wraps"))
+    if kinds & INTERPOLATION_WORDS:
+        found.append(Objection("FilteredPhase", "interpolated, which averages across wraps"))
     description = text(view.get("SeriesDescription")).upper()
     if kinds & FILTER_WORDS or description.startswith(("FILT_PHA", "FILT PHA", "FILTERED PHASE")):
         found.append(Objection("FilteredPhase", "filtered for susceptibility weighting, which removes the field"))
+    elif text(view.get("VolumetricProperties")).upper() in RESAMPLED:
+        found.append(Objection("FilteredPhase", "resampled from a volume, which interpolates across wraps"))
+    elif text(view.get("VolumeBasedCalculationTechnique")).upper() not in ("", "NONE"):
+        found.append(Objection("FilteredPhase", "calculated from a volume, which interpolates across wraps"))
     elif part is Part.PHASE and "DERIVED" in (*words(view.get("FrameType"))[:1], *words(view.get("ImageType"))[:1]):
         found.append(Objection("FilteredPhase", "derived, not original: what was done to it is unknown"))
     return found
