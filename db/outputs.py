@@ -1,9 +1,10 @@
 """The outputs: every DICOM object that Lodestone made, known by its UID before it is sent."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String, Text, UniqueConstraint, select
+from sqlalchemy import BigInteger, ForeignKey, Integer, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db.base import PREFIX, Base, Instant, now
@@ -51,3 +52,12 @@ def newest(session: Session, sop_instance_uid: str) -> Output | None:
 def of_run(session: Session, run_key: str) -> list[Output]:
     """Return a run's objects in the order in which they were made: images first, documents last."""
     return list(session.scalars(select(Output).where(Output.run_key == run_key).order_by(Output.id)).all())
+
+
+def kinds_of(session: Session, run_keys: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Return how many objects of which kind some runs have made; runs that made nothing are absent."""
+    query = select(Output.run_key, Output.kind, func.count()).where(Output.run_key.in_(sorted(set(run_keys))))
+    counts: dict[str, dict[str, int]] = {}
+    for run_key, kind, count in session.execute(query.group_by(Output.run_key, Output.kind).order_by(Output.kind)):
+        counts.setdefault(run_key, {})[kind] = count
+    return counts

@@ -1,12 +1,13 @@
 """The provenance of an object: from its UID back to every input, and on to every peer that holds it."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from db import audit, commitments, deliveries, outputs, series
+from db import audit, commitments, deliveries, outputs, runs, series
 from db.errors import NotInRecord
 from db.outputs import Output
 from db.runs import Run
@@ -59,6 +60,28 @@ def of_run(session: Session, run: Run) -> dict[str, Any]:
         "peers": deliveries.summary(sent),
         "seal": seal(run),
     }
+
+
+def revisions(session: Session, series_keys: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return for each of some series what every one of its revisions was made from and has made, the oldest first.
+
+    A revision whose work was overtaken by a late image before it made anything is among them.
+    """
+    runs_of: dict[str, list[dict[str, Any]]] = {}
+    found = runs.of_series(session, series_keys)
+    kinds = outputs.kinds_of(session, (run.key for run in found))
+    for run in found:
+        entry = {
+            "revision": run.revision,
+            "run": run.key,
+            "performed_at": run.performed_at.isoformat(),
+            "n_inputs": len(run.inputs),
+            "input_digest": run.input_digest,
+            "made": kinds.get(run.key, {}),
+            "sealed_at": run.sealed_at.isoformat() if run.sealed_at else None,
+        }
+        runs_of.setdefault(run.series_key, []).append(entry)
+    return runs_of
 
 
 def seal(run: Run) -> dict[str, Any] | None:

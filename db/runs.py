@@ -1,5 +1,6 @@
 """The runs: what went into one mapping, with which recipe and software, how long each step took, and its seal."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,12 @@ def get(session: Session, series_key: str, revision: int) -> Run:
     if run is None:
         raise NotInRecord(f"Series {series_key} has no run in revision {revision}.")
     return run
+
+
+def of_series(session: Session, series_keys: Iterable[str]) -> list[Run]:
+    """Return the runs of some series, each series' oldest revision first."""
+    query = select(Run).where(Run.series_key.in_(sorted(set(series_keys))))
+    return list(session.scalars(query.order_by(Run.series_key, Run.revision)).all())
 
 
 def begin(session: Session, series_key: str, revision: int, **columns: Any) -> Run:

@@ -2,7 +2,8 @@
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -49,17 +50,24 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
     with reading(config) as session:
         known = db.series.list_series(session, state, limit)
         sent = db.deliveries.summaries(session, {series.key: series.revision for series in known})
-        rows = [series.as_dict() | {"peers": sent.get(series.key, {})} for series in known]
+        runs_of = db.provenance.revisions(session, [series.key for series in known])
+        rows = [
+            series.as_dict() | {"peers": sent.get(series.key, {}), "revisions": runs_of.get(series.key, [])}
+            for series in known
+        ]
     if as_json:
         print_json(rows)
         return
     if not rows:
         err.print("No series has arrived yet.")
         return
-    table = Table("series", "state", "instances", "from", "rule → recipe", "changed", "", box=None, pad_edge=False)
+    table = Table(
+        "series", "revision", "state", "instances", "from", "rule → recipe", "changed", "", box=None, pad_edge=False
+    )
     for row in rows:
         table.add_row(
             row["key"],
+            in_revisions(row),
             styled_state(row["state"]),
             str(row["n_instances"]),
             row["calling_ae"],
@@ -97,6 +105,7 @@ def story(session: Session, series: Series) -> dict[str, Any]:
         **series.as_dict(),
         "instances": [instance.as_input() for instance in db.instances.of_series(session, [series.key])],
         "run": db.provenance.of_run(session, run) if run else None,
+        "revisions": db.provenance.revisions(session, [series.key]).get(series.key, []),
         "events": [event.as_dict() for event in db.audit.list_events(session, series.key)],
     }
 
@@ -113,6 +122,9 @@ def print_story(one: dict[str, Any]) -> None:
             head.add_row(label, value)
     if one["recipe"]:
         head.add_row("rule", f"{one['rule']} → recipe {one['recipe']} → {', '.join(one['destinations']) or 'nobody'}")
+    for earlier in (made for made in one["revisions"] if made["revision"] != one["revision"]):
+        head.add_row(f"revision {earlier['revision']}", earlier_revision(earlier))
+    head.add_row(f"revision {one['revision']}", "the present one")
     out.print(head)
     if one["run"]:
         print_run(one["run"])
@@ -121,11 +133,9 @@ def print_story(one: dict[str, Any]) -> None:
 
 def print_run(run: dict[str, Any]) -> None:
     """Print what a run made, who has it, and how it was made."""
-    made: dict[str, int] = {}
-    for output in run["outputs"]:
-        made[output["kind"]] = made.get(output["kind"], 0) + 1
+    made = Counter(output["kind"] for output in run["outputs"])
     rows = Table.grid(padding=(0, 2))
-    rows.add_row("made", ", ".join(f"{count} × {kind}" for kind, count in made.items()) or "nothing yet")
+    rows.add_row("made", in_kinds(made) or "nothing yet")
     for peer, entry in run["peers"].items():
         rows.add_row(f"to {peer}", in_states(entry))
         if entry.get("sentence"):
@@ -152,6 +162,23 @@ def print_run(run: dict[str, Any]) -> None:
     out.print(rows)
     if run["regions"]:
         print_regions([in_ppb(region) for region in run["regions"]])
+
+
+def in_kinds(made: Mapping[str, int]) -> str:
+    """Return how many objects of which kind were made."""
+    return ", ".join(f"{count} × {kind}" for kind, count in made.items())
+
+
+def in_revisions(row: dict[str, Any]) -> str:
+    """Return a series' revision, and those before it whose maps exist as well."""
+    mapped = [str(one["revision"]) for one in row["revisions"] if one["made"] and one["revision"] != row["revision"]]
+    return f"{row['revision']} after {', '.join(mapped)}" if mapped else str(row["revision"])
+
+
+def earlier_revision(one: dict[str, Any]) -> str:
+    """Return in a line what an earlier revision was made from and has made."""
+    made = in_kinds(one["made"]) or "nothing: it was overtaken by a newer one"
+    return f"of {one['n_inputs']} instances, {moment(one['performed_at'])}, made {made}"
 
 
 def in_ppb(region: dict[str, Any]) -> dict[str, Any]:

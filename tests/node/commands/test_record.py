@@ -16,6 +16,7 @@ import db.series
 from db.base import now
 from db.commitments import CommitmentState
 from db.deliveries import DeliveryState, Evidence
+from db.outputs import Output
 from db.series import State
 from db.session import Database, migrate
 from node.cli import main
@@ -198,3 +199,50 @@ def test_retry_tells_how_the_series_had_ended(config: Path, monkeypatch, capsys)
     text = printed(monkeypatch, capsys, "retry", UID, "-c", str(config))
 
     assert "was refused. Echo 3 lacks slices 17–19." in text
+
+
+@pytest.fixture
+def revised(delivering: Path) -> Path:
+    """Let an image come late, after the map was made, and the series be mapped once more."""
+    database = Database(load_settings(delivering).database_url)
+    with database.begin() as session:
+        (held,) = db.series.list_series(session, "encoded")
+        first = db.runs.get(session, held.key, 1)
+        session.add(
+            Output(
+                sop_instance_uid="2.25.1",
+                run_key=first.key,
+                series_instance_uid="2.25.8",
+                sop_class_uid="1.2",
+                kind="susceptibility",
+                sha256="",
+                size=1,
+                path="",
+            )
+        )
+        db.series.reopen(session, held, "an instance arrived after the work had begun")
+        columns = {"input_digest": "c", "recipe_name": "default", "recipe_text": "", "recipe_digest": "d"}
+        db.runs.begin(
+            session, held.key, 2, inputs=[{"SOPInstanceUID": "1.2.9"}], software={}, acquisition={}, **columns
+        )
+    database.close()
+    return delivering
+
+
+def test_a_late_image_s_revision_and_the_map_before_it_are_both_listed(revised: Path, monkeypatch, capsys) -> None:
+    assert "2 after 1" in printed(monkeypatch, capsys, "list", "--state", "received", "-c", str(revised))
+    (row,) = json.loads(printed(monkeypatch, capsys, "list", "--state", "received", "-c", str(revised), "--json"))
+    assert row["revision"] == 2
+    assert [(one["revision"], one["made"], one["n_inputs"]) for one in row["revisions"]] == [
+        (1, {"susceptibility": 1}, 0),
+        (2, {}, 1),
+    ]
+
+
+def test_show_tells_what_each_revision_has_made(revised: Path, monkeypatch, capsys) -> None:
+    (row,) = json.loads(printed(monkeypatch, capsys, "list", "--state", "received", "-c", str(revised), "--json"))
+    text = " ".join(printed(monkeypatch, capsys, "show", row["key"], "-c", str(revised)).split())
+    assert "made 1 × susceptibility" in text
+    assert "revision 2 the present one" in text
+    story = json.loads(printed(monkeypatch, capsys, "show", row["key"], "-c", str(revised), "--json"))
+    assert [one["revision"] for one in story["revisions"]] == [1, 2]
