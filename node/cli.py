@@ -15,6 +15,7 @@ from node import __version__
 from node.commands.bench import bench
 from node.commands.console import FAILED, TRY_AGAIN, fail
 from node.commands.evaluate import evaluate
+from node.commands.looking import inspect, route
 from node.commands.many_values import ManyValues
 
 app = typer.Typer(
@@ -146,6 +147,10 @@ def demo(
     from node.commands.demo import run_demo
 
     run_demo(out, keep_running, as_json)
+
+
+app.command(rich_help_panel=MAPS)(inspect)
+app.command(rich_help_panel=NODE)(route)
 
 
 @app.command(cls=ManyValues, rich_help_panel=MAPS)
@@ -396,7 +401,7 @@ def retry(
     config: Config = NODE_TOML,
     as_json: Json = False,
 ) -> None:
-    """Map a series once more from its received bytes, after it was refused, failed or recorded.
+    """Map a series once more from its received bytes, after it was refused, ignored, failed or recorded.
 
     Example: `lodestone retry s-7f3a91c2 -c site/node.toml`
     """

@@ -1,6 +1,6 @@
 """Find the acquisitions in a folder: group files by series, pair magnitude with phase, say why the rest is no use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 from dicom_io.errors import DicomError, GeometryUnusable, NotDicom, UnsupportedObject
 from dicom_io.instance import attribute, open_instance, quietly, text
 from dicom_io.read.assembly import Instance, assemble
-from dicom_io.read.headers import read_frame_headers
+from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
 from dicom_io.read.sorting import COMPLEX_PAIRS, USABLE, assess, normal_of, parts_of
 from dicom_io.series import Part
@@ -24,16 +24,27 @@ Halves = dict[Key, tuple[Part, list[Instance]]]
 
 @dataclass(frozen=True)
 class FoundAcquisition:
-    """One acquisition, or one series or file that cannot become a map; `refusal` says why."""
+    """One acquisition, or one series or file that cannot become a map; `refusal` says why.
+
+    `frames[i]` are the headers of the frames in `paths[i]`; it is empty where the files hold no MR images.
+    """
 
     series_uids: tuple[str, ...]
     description: str
     paths: tuple[Path, ...]
     refusal: DicomError | None
+    frames: tuple[tuple[FrameHeader, ...], ...] = ()
 
 
-def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
+def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None = None) -> list[FoundAcquisition]:
     """Find every acquisition below a folder, the usable ones first.
+
+    Parameters
+    ----------
+    folder
+        Where to look, in all folders within as well.
+    on_progress
+        Called with the share of files, 0 to 1, that have been looked at.
 
     A magnitude series and a phase series are paired when study, frame of reference, grid and echo times are the same.
     Where several would fit, the pair without distortion correction and with the same acquisition times is taken; where
@@ -42,7 +53,10 @@ def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
     series: dict[Key, list[Instance]] = {}
     found: list[FoundAcquisition] = []
     others: dict[str, tuple[list[Path], DicomError]] = {}
-    for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+    paths = sorted(item for item in folder.rglob("*") if item.is_file())
+    for number, path in enumerate(paths, start=1):
+        if on_progress is not None:
+            on_progress(number / len(paths))
         try:
             frames = tuple(read_frame_headers(path))
             # Philips exports one series under one UID both as classic and as enhanced objects.
@@ -54,8 +68,8 @@ def find_acquisitions(folder: Path) -> list[FoundAcquisition]:
             if not isinstance(unreadable, NotDicom) or _claims_to_be_dicom(path):
                 reason = type(unreadable)(f"{path.name}: {unreadable}")
                 found.append(FoundAcquisition((), "unreadable object", (path,), reason))
-    for uid, (paths, refusal) in others.items():
-        found.append(FoundAcquisition((uid,), "no MR images", tuple(paths), refusal))
+    for uid, (of_series, refusal) in others.items():
+        found.append(FoundAcquisition((uid,), "no MR images", tuple(of_series), refusal))
     found += [_found(group) for group in _groups(series)]
     return sorted(found, key=lambda item: (item.refusal is not None, item.series_uids))
 
@@ -86,6 +100,7 @@ def _found(instances: Sequence[Instance]) -> FoundAcquisition:
         f"{frames[0].vendor or 'unknown manufacturer'}, {assess(frames).sentence}",
         tuple(instance.path for instance in instances),
         refusal,
+        tuple(instance.frames for instance in instances),
     )
 
 

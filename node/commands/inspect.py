@@ -1,0 +1,99 @@
+"""`lodestone inspect`: tell what is in a folder, as a colleague would who knows the scanners."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from dicom_io.errors import NotDicom
+from dicom_io.read.reader import find_acquisitions
+from node.commands.console import StepDisplay, counted, out, print_json
+from node.inspection import IGNORED, MAPPED, REFUSED, Grid, Inspected, inspect
+from node.rule_settings import Rule
+from node.settings import Settings, load_settings, parse_settings
+
+LOOKING, READING = "looking through the files", "reading the images"
+USUAL_RULES = "the usual rule: every series with phase, recipe default"
+MARKS = {MAPPED: ("✓", "green"), REFUSED: ("✗", "bold red"), IGNORED: ("–", "dim")}
+VERDICTS = {MAPPED: "can be mapped", REFUSED: "cannot be mapped", IGNORED: "left aside"}
+
+
+def inspect_folder(folder: Path, config: Path | None, as_json: bool) -> None:
+    """Print what is in a folder, series by series."""
+    settings, rules = rules_to_go_by(config)
+    with StepDisplay(f"Inspecting {folder}", (LOOKING, READING), as_json) as display:
+        found = find_acquisitions(folder, lambda share: display.update(LOOKING, share))
+        inspected = list(inspect(found, settings, lambda share: display.update(READING, share)))
+    if not inspected:
+        raise NotDicom(f"There is no DICOM file in {folder}; give the folder of one examination.")
+    if as_json:
+        print_json({"folder": str(folder), "rules": rules, "series": [asdict(one) for one in inspected]})
+        return
+    for one in inspected:
+        _print(one)
+    _conclude(inspected, rules)
+
+
+def rules_to_go_by(config: Path | None, fallback: Path | None = None) -> tuple[Settings, str]:
+    """Return the settings whose rules decide, and where they are from: a file, else the usual rule."""
+    path = config or (fallback if fallback and fallback.exists() else None)
+    if path is not None:
+        return load_settings(path), str(path)
+    settings = parse_settings({"rules": [Rule(name="every series with phase").model_dump()]})
+    return settings, USUAL_RULES
+
+
+def _print(one: Inspected) -> None:
+    mark, style = MARKS[one.outcome]
+    title = Text.assemble((f"{mark} ", style), (one.series, "bold"), (f"  {VERDICTS[one.outcome]}", style))
+    out.print(title, soft_wrap=True)
+    rows = Table.grid(padding=(0, 2))
+    for name, words in _rows(one):
+        if words:
+            rows.add_row(f"  {name}", words)
+    out.print(rows)
+    out.print()
+
+
+def _rows(one: Inspected) -> list[tuple[str, str]]:
+    rows = [
+        ("scanner", one.scanner + (f", {one.field_t:.4g} T" if one.field_t else "")),
+        ("protocol", one.protocol),
+        ("files", f"{counted(one.n_files, 'file')}, {counted(one.n_images, 'image')}, {one.form}"),
+        ("parts", ", ".join(f"{count} {part}" for part, count in one.parts.items())),
+        ("echoes", _echoes(one.echo_times_ms)),
+        *(_grid_rows(one.grid) if one.grid else ()),
+        ("phase", one.phase),
+        *(("note", note) for note in one.notes),
+    ]
+    if one.outcome == MAPPED:
+        where = ", ".join(one.destinations) or "nobody (the rule names no destination)"
+        rows.append(("would do", f"map by recipe {one.recipe}, {one.priority}, for {where}; rule {one.rule!r}"))
+    else:
+        rows.append(("why not", one.reason))
+    rows += [("missing", what) for what in one.missing]
+    return rows + [("advice", f"{what[:1].upper()}{what[1:]}.") for what in one.advice]
+
+
+def _echoes(times_ms: Sequence[float]) -> str:
+    return f"{len(times_ms)} at {', '.join(f'{time:g}' for time in times_ms)} ms" if times_ms else ""
+
+
+def _grid_rows(grid: Grid) -> list[tuple[str, str]]:
+    matrix = " × ".join(str(length) for length in grid.matrix)
+    size = " × ".join(f"{length:.4g}" for length in grid.voxel_size_mm)
+    b0 = ", ".join(f"{component + 0.0:.3f}" for component in grid.b0_direction)
+    tilt = f"tilted {grid.tilt_degrees:.1f}°" if grid.tilt_degrees >= 0.05 else "not tilted"
+    return [
+        ("matrix", f"{matrix} voxels of {size} mm"),
+        ("slices", f"{grid.plane}, {tilt}; B0 along x, y, z of the image: {b0}"),
+    ]
+
+
+def _conclude(inspected: Sequence[Inspected], rules: str) -> None:
+    counts = Counter(one.outcome for one in inspected)
+    told = ", ".join(f"{counts[outcome]} {VERDICTS[outcome]}" for outcome in VERDICTS if counts[outcome])
+    out.print(f"{told}; decided by {rules}.", soft_wrap=True)
