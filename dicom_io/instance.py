@@ -4,6 +4,7 @@ import math
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +16,7 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_io.errors import ContradictoryHeader, DicomError, MissingAttribute, NotDicom
 
@@ -35,6 +37,12 @@ PARSING_FAILURES = (
 )
 
 IDENTITY = ("SOPClassUID", "SOPInstanceUID")
+DEFLATED = b"\x02\x00\x10\x00UI" + bytes([22, 0]) + DeflatedExplicitVRLittleEndian.encode()
+META_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
+META_START = 4096
+CHUNK = 1 << 20
+INFLATED_FREELY = 64 << 20
+INFLATED_MOST = 30
 
 _warning_filters = threading.RLock()
 
@@ -87,6 +95,7 @@ def open_instance(source: Path | bytes | Dataset, only: Sequence[str] | None = N
 
 def _parse(source: Path | bytes, only: Sequence[str] | None) -> Dataset:
     stream: Any = BytesIO(source) if isinstance(source, bytes) else source
+    _require_bounded(source)
     wanted = [*only, *IDENTITY] if only else None
     try:
         return pydicom.dcmread(stream, stop_before_pixels=only is None, specific_tags=wanted)
@@ -94,6 +103,30 @@ def _parse(source: Path | bytes, only: Sequence[str] | None) -> Dataset:
         if isinstance(stream, BytesIO):
             stream.seek(0)
         return pydicom.dcmread(stream, stop_before_pixels=only is None, specific_tags=wanted, force=True)
+
+
+def _require_bounded(source: Path | bytes) -> None:
+    """Raise ValueError for a deflated object that would grow beyond any image (PS3.5 A.5), before pydicom inflates it.
+
+    Deflate makes zeros a thousand times smaller, so a file of megabytes could ask for gigabytes.
+    """
+    with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        start = stream.read(META_START)
+        at = start.find(DEFLATED)
+        length_at = start.find(META_LENGTH, 132, 144)
+        if at < 0 or length_at < 0:
+            return
+        stream.seek(length_at + 12 + int.from_bytes(start[length_at + 8 : length_at + 12], "little"))
+        inflater, size, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
+        pending = stream.read(CHUNK)
+        while pending and not inflater.eof:
+            packed += len(pending)
+            while pending and not inflater.eof:
+                size += len(inflater.decompress(pending, CHUNK))
+                pending = inflater.unconsumed_tail
+                if size > max(INFLATED_FREELY, INFLATED_MOST * packed):
+                    raise ValueError("the deflated data set grows beyond any image")
+            pending = stream.read(CHUNK)
 
 
 def attribute(dataset: Dataset, keyword: str) -> Any:

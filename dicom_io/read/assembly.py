@@ -271,6 +271,13 @@ def _require_rescaling(used: Sequence[FrameHeader], names: Mapping[str, str]) ->
                 f"{names[without[0].sop_instance_uid]}: {named('RescaleSlope')} is absent, though other {part} images "
                 "have it, so they cannot be compared; ask the sender for complete headers."
             )
+    scaled = [frame for frame in used if frame.part is not Part.PHASE]
+    ungained = [frame for frame in scaled if not frame.values.gain]
+    if ungained and len(ungained) < len(scaled):
+        raise errors.MissingAttribute(
+            f"{names[ungained[0].sop_instance_uid]}: the manufacturer's own scale of stored values is absent, though "
+            "other images have it, so they cannot be compared; ask the sender for complete headers."
+        )
 
 
 def _choose(

@@ -44,7 +44,8 @@ class StoredValues:
     """How a frame's stored values are written, as far as its header says.
 
     `slope` and `intercept` are RescaleSlope and RescaleIntercept. `units` is the unit they lead to, lower case, empty
-    where the header names none. `gain` makes frames of one acquisition comparable: divide by it after rescaling.
+    where the header names none. `gain` makes frames of one acquisition comparable: divide by it after rescaling. It is
+    0 where a manufacturer who states it did not.
     """
 
     slope: float | None

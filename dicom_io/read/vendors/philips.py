@@ -90,15 +90,15 @@ def objection(view: FrameView, kind: Part) -> tuple[str, str] | None:
 
 
 def gain(view: FrameView, kind: Part) -> float:
-    """Return RescaleSlope × scale slope, which is constant unless each image was scaled on its own.
+    """Return RescaleSlope × scale slope, which is constant unless each image was scaled on its own; 0 without them.
 
     Source: Chenevert et al. 2014, doi:10.1593/tlo.13811.
     """
     slope = number(view.get("RescaleSlope"), "RescaleSlope")
     scale_slope = number(view.private(MR_001, 0x2005, 0x0E), "RescaleSlope")
-    if kind is Part.PHASE or not slope or not scale_slope:
+    if kind is Part.PHASE:
         return 1.0
-    return slope * scale_slope
+    return slope * scale_slope if slope and scale_slope else 0.0
 
 
 PHILIPS = Vendor(
