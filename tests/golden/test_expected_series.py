@@ -1,4 +1,4 @@
-"""Every real series becomes what `expected_series.toml` says of it, whose facts come from its publisher's description."""
+"""Every real series becomes what `expected_series.toml` beside this file says of it."""
 
 import tomllib
 from pathlib import Path
