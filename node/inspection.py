@@ -104,11 +104,11 @@ def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
     except PERMANENT as failure:
         error = error or failure
     assessment = assess(frames) if frames else None
-    geometry = echoes.source.geometry if echoes else _geometry(frames)
+    geometry = echoes.source.geometry if echoes else _geometry(frames, header)
     reason, outcome = _outcome(error, frames, header, settings)
     is_wanted = choice is not None and error is None
     return Inspected(
-        series=" ".join(_texts(header, "SeriesNumber", "SeriesDescription")) or "without a number",
+        series=" ".join(_texts(header, "SeriesNumber", "SeriesDescription")) or found.description,
         scanner=", ".join(_texts(header, "Manufacturer", "ManufacturerModelName", "SoftwareVersions")),
         protocol=", ".join(dict.fromkeys(_texts(header, "ProtocolName", "SequenceName", "PulseSequenceName"))),
         series_uids=found.series_uids,
@@ -183,7 +183,7 @@ def _field(frames: Sequence[FrameHeader]) -> float | None:
     return next((frame.magnetic_field_strength_t for frame in frames if frame.magnetic_field_strength_t), None)
 
 
-def _geometry(frames: Sequence[FrameHeader]) -> Geometry | None:
+def _geometry(frames: Sequence[FrameHeader], header: Dataset) -> Geometry | None:
     """Return the grid that the frames of a series lie on, None where they lie on none."""
     try:
         n_slices = slice_indices(frames)[1] if frames else 0
@@ -193,7 +193,8 @@ def _geometry(frames: Sequence[FrameHeader]) -> Geometry | None:
         return None
     first, normal = frames[0], normal_of(frames[0])
     distances = np.array([frame.position for frame in frames]) @ normal
-    step = float(np.ptp(distances)) / (n_slices - 1) if n_slices > 1 else first.spacing_between_slices or 0.0
+    thickness = next((value for value in attribute_values(header, "SliceThickness") if isinstance(value, float)), 0.0)
+    step = float(np.ptp(distances)) / (n_slices - 1) if n_slices > 1 else first.spacing_between_slices or thickness
     x, y, z = normal * step
     return Geometry(
         row_direction=first.orientation[:3],
