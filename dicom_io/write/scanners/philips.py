@@ -120,7 +120,9 @@ def _stored(scan: Scan, place: Place, rescaling: tuple[float, float], scale_slop
     values = scan.values(place)
     if place.part == "P":
         return (1000 * values - intercept) / slope
-    return (values * _LARGEST_VALUE * slope * scale_slope - intercept) / slope
+    # Half of the stored range is for negative values, which a magnitude does not have.
+    largest = 2 * _LARGEST_VALUE if place.part == "M" else _LARGEST_VALUE
+    return (values * largest * slope * scale_slope - intercept) / slope
 
 
 def _mapping(place: Place, slope: float, intercept: float) -> Dataset:

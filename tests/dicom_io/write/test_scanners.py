@@ -125,6 +125,25 @@ def test_every_flavour_is_read_as_the_truth(flavour: str, polarity: str, tmp_pat
     np.testing.assert_allclose(read.source.geometry.b0_direction, truth.geometry.b0_direction, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("siemens_classic", "siemens_xa_classic"),
+        ("siemens_classic", "siemens_enhanced"),
+        ("philips_classic", "philips_enhanced"),
+        ("philips_classic_complex", "philips_enhanced_complex"),
+        ("philips_classic", "philips_classic_complex"),
+    ],
+)
+def test_classic_and_enhanced_objects_of_one_manufacturer_give_the_same_arrays(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    one, other = (read_echo_series(write(tmp_path / flavour, sent(flavour))) for flavour in (first, second))
+    assert np.array_equal(one.phase, other.phase)
+    assert np.array_equal(one.magnitude, other.magnitude)
+    assert one.source.geometry == other.source.geometry
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_order_names_and_folders_of_the_files_change_nothing(flavour: str, tmp_path: Path) -> None:
     images = sent(flavour)
