@@ -11,6 +11,8 @@ from dicom_io.read.headers import FrameHeader
 from dicom_io.read.sorting import Slot, Slots, slice_indices
 from dicom_io.series import Part
 
+SMALLEST_MM, LARGEST_MM = 0.02, 30.0
+
 
 def grid_of(slots: Slots, chosen: Mapping[Slot, FrameHeader], part: Part) -> Geometry:
     """Return the grid of an acquisition whose every slot holds one frame.
@@ -34,6 +36,7 @@ def grid_of(slots: Slots, chosen: Mapping[Slot, FrameHeader], part: Part) -> Geo
             f"{named('FrameOfReferenceUID')} is absent, so a map could not be laid over its source; "
             "ask the sender for complete headers."
         )
+    _require_plausible(step, first)
     return Geometry(
         row_direction=first.orientation[:3],
         column_direction=first.orientation[3:],
@@ -44,6 +47,18 @@ def grid_of(slots: Slots, chosen: Mapping[Slot, FrameHeader], part: Part) -> Geo
         shape=(slots.n_slices, first.rows, first.columns),
         frame_of_reference_uid=first.frame_of_reference_uid,
     )
+
+
+def _require_plausible(step: np.ndarray, frame: FrameHeader) -> None:
+    """Refuse voxels that no scanner makes, as from metres or micrometres written for millimetres."""
+    edges = [("ImagePositionPatient", float(np.linalg.norm(step)))]
+    edges += [("PixelSpacing", edge) for edge in frame.pixel_spacing]
+    for keyword, edge in edges:
+        if not SMALLEST_MM < edge < LARGEST_MM:
+            raise GeometryUnusable(
+                f"By {named(keyword)} a voxel measures {edge:.3g} mm, which no scan has; "
+                "ask the sender for intact headers."
+            )
 
 
 def _require_aligned(slots: Slots, chosen: Mapping[Slot, FrameHeader]) -> None:

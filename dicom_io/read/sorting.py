@@ -18,6 +18,7 @@ from dicom_io.series import Part
 ECHO_TOLERANCE_MS = 0.02
 POSITION_TOLERANCE = 0.03
 DIRECTION_TOLERANCE = 1e-3
+SLICES_MAXIMUM = 4096
 COMPLEX_PAIRS = ((Part.MAGNITUDE, Part.PHASE), (Part.REAL, Part.IMAGINARY))
 USABLE = (Part.MAGNITUDE, Part.PHASE, Part.REAL, Part.IMAGINARY)
 
@@ -207,6 +208,12 @@ def slice_indices(frames: Sequence[FrameHeader]) -> tuple[list[int], int]:
         raise GeometryUnusable(
             f"the slice positions in {named('ImagePositionPatient')} are no multiples of one step of {step:.3f} mm; "
             "send an acquisition with evenly spaced slices."
+        )
+    # Every slice that is missing will be named, so a position that lies metres away must not get that far.
+    if not steps.max() < SLICES_MAXIMUM:
+        raise GeometryUnusable(
+            f"the positions in {named('ImagePositionPatient')} lie up to {distinct[-1] - distinct[0]:.3g} mm apart in "
+            f"steps of {step:.3g} mm, which no scan does; ask the sender for intact headers."
         )
     return [int(index) for index in np.round(steps)], round(float(steps.max())) + 1
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from node.commands.console import FAILED
+
 bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -69,3 +71,24 @@ def speed(
 
     wanted = Wanted(tuple(step or ()), tuple(method or ()), quick)
     bench_speed(wanted, scaling, peer_phantom, gpu, threads, as_json)
+
+
+@bench.command()
+def reading(
+    mutations: Annotated[int, typer.Option(min=0, help="How many damaged headers to read.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Decides every mutation.")] = 1,
+    series: Annotated[
+        Path | None, typer.Option(help="Also damage the real series below this folder.", exists=True, file_okay=False)
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the mutations.")] = 1,
+    speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Also time the reader beside pydicom.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Read every simulated scanner's series, damage their headers, and count what is misread: nothing may be.
+
+    Example: `lodestone bench reading --mutations 10000 --series scans`
+    """
+    from node.commands.bench_reading import bench_reading
+
+    if not bench_reading(mutations, seed, series, jobs, speed, as_json):
+        raise typer.Exit(FAILED)
