@@ -23,6 +23,20 @@ UID_MAXIMUM = 64
 TEXT_MAXIMUM = 64
 MATRIX_MAXIMUM = 2048
 
+# Only what a scanner writes: archives of one manufacturer leave creators such as GEIIS in the images of another.
+SCANNER_ELEMENTS = {
+    "SIEMENS MR HEADER": "Siemens",
+    "SIEMENS CSA HEADER": "Siemens",
+    "SIEMENS MR SDS 01": "Siemens",
+    "SIEMENS MR SDI 02": "Siemens",
+    "Philips Imaging DD 001": "Philips",
+    "Philips MR Imaging DD 001": "Philips",
+    "GEMS_ACQU_01": "GE",
+    "GEMS_PARM_01": "GE",
+    "GEMS_RELA_01": "GE",
+}
+SCANNER_GROUPS = {"Siemens": (0x0019, 0x0021, 0x0029), "Philips": (0x2001, 0x2005), "GE": (0x0019, 0x0021, 0x0043)}
+
 
 @dataclass(frozen=True)
 class FrameHeader:
@@ -109,6 +123,7 @@ def read_frame_headers(source: Path | bytes | Dataset) -> list[FrameHeader]:
     with quietly():
         _require_image(dataset)
         vendor = vendor_of(text(attribute(dataset, "Manufacturer")))
+        _require_own_elements(dataset, vendor)
         return [_header(view, vendor) for view in frames_of(dataset)]
 
 
@@ -120,6 +135,19 @@ def _require_image(dataset: Dataset) -> None:
     samples = attribute(dataset, "SamplesPerPixel")
     if samples not in (None, 1):
         raise UnsupportedObject(f"{named('SamplesPerPixel')} is not 1: a colour image; send the MR images themselves.")
+
+
+def _require_own_elements(dataset: Dataset, vendor: Vendor | None) -> None:
+    """Refuse another manufacturer's scanner elements: with a wrong Manufacturer the phase would get a wrong sign."""
+    for creator, maker in SCANNER_ELEMENTS.items():
+        if vendor is None or vendor.name == maker:
+            continue
+        for group in SCANNER_GROUPS[maker]:
+            if creator in dataset.private_creators(group):
+                raise ContradictoryHeader(
+                    f"{named('Manufacturer')} says {vendor.name}, but the private elements of {creator} are those of "
+                    f"a {maker} scanner; ask the sender for the original headers."
+                )
 
 
 def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:

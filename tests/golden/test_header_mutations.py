@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_io.errors import GeometryUnusable
+from dicom_io.errors import ContradictoryHeader, GeometryUnusable
 from dicom_io.read.reader import read_source
 from node.reading_study.judgement import CRASHED, MISREAD, Court, checks
 from node.reading_study.mutations import KINDS, Damager
@@ -66,3 +66,12 @@ def test_a_scan_of_many_metres_is_refused_at_once(tmp_path: Path, keyword: str, 
         path.write_bytes(encoded(dataset))
     with pytest.raises(GeometryUnusable, match=keyword[:5]):
         read_source(paths)
+
+
+def test_a_manufacturer_whose_private_elements_are_another_ones_is_refused(tmp_path: Path) -> None:
+    subject = next(item for item in simulated_subjects() if item.name == "philips_enhanced_complex")
+    subject.objects[0].Manufacturer = "GE MEDICAL SYSTEMS"
+    path = tmp_path / "renamed.dcm"
+    path.write_bytes(encoded(subject.objects[0]))
+    with pytest.raises(ContradictoryHeader, match="a Philips scanner"):
+        read_source([path])
