@@ -124,6 +124,7 @@ def read_frame_headers(source: Path | bytes | Dataset) -> list[FrameHeader]:
         _require_image(dataset)
         vendor = vendor_of(text(attribute(dataset, "Manufacturer")))
         _require_own_elements(dataset, vendor)
+        _require_one_number_of_bits(dataset)
         return [_header(view, vendor) for view in frames_of(dataset)]
 
 
@@ -148,6 +149,16 @@ def _require_own_elements(dataset: Dataset, vendor: Vendor | None) -> None:
                     f"{named('Manufacturer')} says {vendor.name}, but the private elements of {creator} are those of "
                     f"a {maker} scanner; ask the sender for the original headers."
                 )
+
+
+def _require_one_number_of_bits(dataset: Dataset) -> None:
+    """Refuse a High Bit that is not one less than Bits Stored (PS3.5 8.1.1): the upper bits would be cut off."""
+    stored, highest = (number(attribute(dataset, keyword), keyword) for keyword in ("BitsStored", "HighBit"))
+    if stored is not None and highest is not None and highest != stored - 1:
+        raise ContradictoryHeader(
+            f"{named('BitsStored')} is {stored:g} but {named('HighBit')} is {highest:g}, not one less; "
+            "ask the sender for intact headers."
+        )
 
 
 def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:

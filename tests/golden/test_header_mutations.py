@@ -75,3 +75,12 @@ def test_a_manufacturer_whose_private_elements_are_another_ones_is_refused(tmp_p
     path.write_bytes(encoded(subject.objects[0]))
     with pytest.raises(ContradictoryHeader, match="a Philips scanner"):
         read_source([path])
+
+
+def test_bits_stored_that_contradict_the_high_bit_are_refused(tmp_path: Path) -> None:
+    subject = next(item for item in simulated_subjects() if item.name == "siemens_enhanced")
+    subject.objects[0].BitsStored = 8
+    path = tmp_path / "cut.dcm"
+    path.write_bytes(encoded(subject.objects[0]))
+    with pytest.raises(ContradictoryHeader, match="Bits Stored"):
+        read_source([path])
