@@ -17,6 +17,7 @@ Path = tuple[str, ...]
 NOT_ENTERED = frozenset({"ContentSequence"})
 _ABBREVIATIONS = frozenset({"mr", "sop", "sr", "voi", "lut", "icc"})
 _FEW = 4
+_OF_PAGES = frozenset({"EncapsulatedDocument", "EncapsulatedDocumentLength"})
 _LONGEST_VALUE = 80
 
 
@@ -164,6 +165,9 @@ def _row(path: Path, seen: _Seen, n_holders: int, n_cases: int) -> AttributeRow:
         return AttributeRow(path, presence, "COPY", "")
     if seen.is_sequence:
         return AttributeRow(path, presence, "", "")
+    # The pages of an example are blank, and how many bytes that takes depends on the fonts that are registered.
+    if path[-1] in _OF_PAGES:
+        return AttributeRow(path, presence, "AUTO", "")
     is_same = len(seen.values) == n_cases and all(found == values for found in seen.values.values())
     if is_same and len(values) <= _FEW and values != {""}:
         return AttributeRow(path, presence, "FIXED", _short("; ".join(sorted(values))))

@@ -69,8 +69,12 @@ def test_a_small_head_travels_from_the_scanner_to_the_archive(tmp_path: Path) ->
     assert series.state == State.RECORDED, series.sentence
     assert len(scan.paths) == 2 * 3 * SMALL.shape[0]
     assert progress[-1] == 1.0
-    assert story["deliveries"][demo.ARCHIVE_AE]["delivered"] == SMALL.shape[0] + 2
-    assert len(list(Path(story["results"]["susceptibility"]).iterdir())) == SMALL.shape[0]
+    series_of_images = ("susceptibility", "local_field", "r2star")
+    assert all(len(list(Path(story["results"][kind]).iterdir())) == SMALL.shape[0] for kind in series_of_images)
+    documents = set(story["results"]) - {*series_of_images, "pages", "contact_sheet"}
+    assert {"segmentation", "report", "planar_report", "summary", "presentation"} <= documents
+    assert story["deliveries"][demo.ARCHIVE_AE]["delivered"] == 3 * SMALL.shape[0] + len(documents)
+    assert Path(story["results"]["pages"]).read_bytes().startswith(b"%PDF-")
     assert Path(story["results"]["report"]).is_file()
     assert Path(story["results"]["contact_sheet"]).is_file()
     assert story["seal"]["is_intact"]
