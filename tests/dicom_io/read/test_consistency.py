@@ -133,3 +133,22 @@ def test_echoes_kept_in_series_of_their_own_become_one_acquisition(tmp_path: Pat
     source = read_source(scanner.save(objects, tmp_path))
     assert source.echo_times_s == tuple(time / 1000 for time in SCAN.echo_times_ms)
     assert all(len(frames) == 6 for frames in source.frames)
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("PixelRepresentation", 1), ("BitsStored", 11)])
+def test_one_image_of_another_form_than_its_part_is_refused(tmp_path: Path, keyword: str, value: int) -> None:
+    objects = siemens()
+    objects[3][keyword].value = value
+    objects[3].HighBit = objects[3].BitsStored - 1
+    with pytest.raises(errors.ContradictoryHeader, match=r"Pixel Representation .* or Bits Stored"):
+        read_source(scanner.save(objects, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("RescaleIntercept", 0), ("RescaleSlope", 1000), ("RescaleIntercept", -1e6)]
+)
+def test_one_real_image_that_lost_its_zero_is_refused(tmp_path: Path, keyword: str, value: float) -> None:
+    objects = scanner.classic(SCAN, "Philips", "RI", scanner.as_philips)
+    setattr(objects[2], keyword, value)
+    with pytest.raises(errors.PhaseScaleUnknown, match="never negative, or never positive"):
+        read_source(scanner.save(objects, tmp_path))
