@@ -62,7 +62,8 @@ def test_the_bytes_arrive_exactly_and_every_answer_is_heard(archive: WebArchive,
 
 
 def test_requests_stay_below_the_bound_and_a_larger_object_goes_alone(archive: WebArchive, images: list[Path]) -> None:
-    store_over_web(archive.peer(largest_request_bytes=2 * images[0].stat().st_size), images)
+    largest = max(path.stat().st_size for path in images)
+    store_over_web(archive.peer(largest_request_bytes=2 * largest), images)
     assert [len(lot) for lot in archive.lots] == [2, 2]
     archive.lots.clear()
     store_over_web(archive.peer(largest_request_bytes=1), images)
