@@ -18,8 +18,7 @@ from dicom_io.write.summary import pages_of
 from node.contact_sheet import contact_sheet
 from node.convert import PPB_PER_PPM, maps_artefact, root_mean_square
 from node.nifti import sha256_of, write_volume
-from node.object_kinds import UNITS as UNITS_OF_OBJECTS
-from node.object_kinds import ObjectKind
+from node.object_kinds import UNIT_OF_KIND, ObjectKind
 from node.objects import Outcome, Regions, Wanted, make_objects, measure_regions
 from node.run_sentences import describe_run, describe_twin, is_fallback
 from node.software import software
@@ -241,7 +240,7 @@ def _write_objects(
             {
                 "path": f"{DICOM_FOLDER}/{one.name}",
                 "kind": f"DICOM {one.kind}",
-                "unit": UNITS_OF_OBJECTS.get(ObjectKind(one.kind), ""),
+                "unit": UNIT_OF_KIND.get(ObjectKind(one.kind), ""),
                 "sha256": one.sha256,
                 "SOPInstanceUID": one.SOPInstanceUID,
                 "SeriesInstanceUID": one.SeriesInstanceUID,

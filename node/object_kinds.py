@@ -34,7 +34,7 @@ COMPANION_KINDS = (
     ObjectKind.UNCERTAINTY,
     ObjectKind.COMPARISON,
 )
-UNITS = {
+UNIT_OF_KIND = {
     ObjectKind.SUSCEPTIBILITY: "ppb",
     ObjectKind.CLASSICAL: "ppb",
     ObjectKind.LOCAL_FIELD: "Hz",

@@ -9,6 +9,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from dicom_io.errors import MalformedReport, NotDicom
+from dicom_io.instance import PARSING_FAILURES
 from dicom_io.network.part10 import check_uid
 
 # PS3.7 section 10.1.1.1.8: what the reporting peer hears.
@@ -90,8 +91,7 @@ def read_report(instance_uid: str | None, event_type: int | None, report: Datase
             check_uid(str(item.ReferencedSOPInstanceUID), "ReferencedSOPInstanceUID")
             for item in report.get("ReferencedSOPSequence") or ()
         )
-    # pydicom decodes on access, and what it raises at damaged bytes is not documented.
-    except (NotDicom, AttributeError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, OSError) as error:
+    except (NotDicom, *PARSING_FAILURES) as error:
         raise MalformedReport("The report cannot be read.", UNKNOWN_TRANSACTION) from error
     if not committed and not failed:
         raise MalformedReport("The report names no object.", UNKNOWN_TRANSACTION)

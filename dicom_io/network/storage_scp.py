@@ -10,7 +10,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import count
+from typing import TypeVar
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
@@ -42,6 +44,8 @@ LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 
 # Connections that have not asked for an association yet, for each association that may be open.
 CONNECTIONS_PER_ASSOCIATION = 4
+
+Status = TypeVar("Status")
 
 
 class Refused(StrEnum):
@@ -246,10 +250,14 @@ class StorageScp:
         association = self._admitted.get(event.assoc)
         if association is None or event.assoc not in self._may_store:
             return NOT_AUTHORISED
-        try:
-            self._on_instance(_incoming(event, association))
-        except Exception as error:  # noqa: BLE001  whatever went wrong, the sender must not hear "success"
+
+        def refuse(error: Exception) -> int:
             return self._on_failure(error, _caller(event), association) or PROCESSING_FAILURE
+
+        return _answered(partial(self._keep, event, association), refuse)
+
+    def _keep(self, event: evt.Event, association: int) -> int:
+        self._on_instance(_incoming(event, association))
         return SUCCESS
 
     def _on_association_end(self, event: evt.Event) -> None:
@@ -267,23 +275,37 @@ def hear_report(
     `reporter` is the AE title of the peer. `on_error` hears why a report could not be read or recorded; there is no way
     from an error to RECORDED.
     """
-    try:
-        answer = read_report(event.request.AffectedSOPInstanceUID, event.event_type, event.event_information)
-        return handler(answer, reporter), None
-    except Exception as error:  # noqa: BLE001  whatever went wrong, the peer must not hear that its report is recorded
-        on_error(error)
-        return (error.status if isinstance(error, MalformedReport) else PROCESSING_FAILURE), None
+
+    def answer() -> int:
+        report = read_report(event.request.AffectedSOPInstanceUID, event.event_type, event.event_information)
+        return handler(report, reporter)
+
+    return _answered(answer, partial(_refusal, on_error)), None
 
 
 def hear_step(
     event: evt.Event, handler: StepHandler, scanner: str, on_error: Callable[[Exception], object]
 ) -> tuple[int | Dataset, None]:
     """Answer an N-CREATE or N-SET request on a performed procedure step, as `hear_report` answers a report."""
+
+    def answer() -> int | Dataset:
+        return answer_of(handler(read_request(event), scanner))
+
+    return _answered(answer, partial(_refusal, on_error)), None
+
+
+def _refusal(on_error: Callable[[Exception], object], error: Exception) -> int:
+    """Tell why a message was not taken, and return the status for the peer."""
+    on_error(error)
+    return error.status if isinstance(error, MalformedReport | MalformedStep) else PROCESSING_FAILURE
+
+
+def _answered(answer: Callable[[], Status], refuse: Callable[[Exception], Status]) -> Status:
+    """Return the status that `answer` gives, or the one that `refuse` gives of what it raised."""
     try:
-        return answer_of(handler(read_request(event), scanner)), None
-    except Exception as error:  # noqa: BLE001  whatever went wrong, the scanner must not hear that its step is recorded
-        on_error(error)
-        return (error.status if isinstance(error, MalformedStep) else PROCESSING_FAILURE), None
+        return answer()
+    except Exception as error:  # noqa: BLE001  whatever went wrong, the peer must not hear "success"
+        return refuse(error)
 
 
 class _BoundedServer(ThreadedAssociationServer):

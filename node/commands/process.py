@@ -23,7 +23,7 @@ from node.local_input import (
     summary_of_grid,
 )
 from node.local_run import LocalInput, local_steps, map_locally, remove_former_results, use_threads, write_summary
-from node.object_kinds import SERIES_OF_IMAGES, UNITS
+from node.object_kinds import SERIES_OF_IMAGES, UNIT_OF_KIND
 from node.recipe_files import read_recipe
 from pipeline.recipe import Recipe
 
@@ -160,7 +160,7 @@ def print_summary(summary: dict[str, Any], loaded: LocalInput, folder: Path) -> 
 
 def _print_files(files: list[dict[str, Any]], folder: Path) -> None:
     table = Table.grid(padding=(0, 2))
-    series = {f"DICOM {kind}": UNITS[kind] for kind in SERIES_OF_IMAGES}
+    series = {f"DICOM {kind}": UNIT_OF_KIND[kind] for kind in SERIES_OF_IMAGES}
     for kind, unit in series.items():
         if images := [file for file in files if file["kind"] == kind]:
             first, last = images[0]["path"], images[-1]["path"]
