@@ -6,7 +6,6 @@ come out positive, and the maps may differ by no more than the rounding of store
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
@@ -17,7 +16,6 @@ from dicom_io.read.reader import read_echo_series
 from dicom_io.series import EchoSeries
 from dicom_io.write.mr_image import susceptibility_series
 from dicom_io.write.part10 import to_bytes
-from dicom_io.write.provenance import RunDescription
 from dicom_io.write.scanners.scan import Scan
 from dicom_io.write.scanners.table import FLAVOURS
 from dicom_io.write.validation import validate
@@ -27,6 +25,7 @@ from pipeline.recipe import Recipe, builtin_recipe_text, parse_recipe
 from pipeline.run import run
 from pipeline.simulation.phantom import adult_head
 from pipeline.simulation.scanner import Protocol, SimulatedScan, acquire
+from tests.run_descriptions import described
 
 pytestmark = pytest.mark.golden
 OBLIQUE = Protocol(
@@ -151,23 +150,8 @@ def test_a_map_of_every_vendor_becomes_valid_objects_in_its_source_s_place(
     flavour: str, read_as: Callable[[str, bool], EchoSeries]
 ) -> None:
     source = read_as(flavour, False).source
-    made = susceptibility_series(np.zeros(OBLIQUE.shape), source, description())
+    made = susceptibility_series(np.zeros(OBLIQUE.shape), source, described())
     for image in made:
         validate(image)
     assert {image.FrameOfReferenceUID for image in made} == {scan(False).geometry.frame_of_reference_uid}
     assert {image.StudyInstanceUID for image in made} == {source.template.StudyInstanceUID}
-
-
-def description() -> RunDescription:
-    return RunDescription(
-        software_version="0.1.0",
-        code_revision="1234abc",
-        recipe_name="default",
-        recipe_digest="a" * 64,
-        method_sentence="Total field inversion.",
-        reference="whole brain mean",
-        input_digest="b" * 64,
-        device_uid="2.25.1234",
-        node_ae_title="LODESTONE",
-        performed_at=datetime(2026, 11, 21, 9, 30, 5, tzinfo=UTC),
-    )

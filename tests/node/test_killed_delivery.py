@@ -60,15 +60,22 @@ def wait_for_request(worker: Worker, archive: ScriptedArchive, services: Service
     return key
 
 
+def kill_after_the_request(site: tuple[Path, Services], archive: ScriptedArchive, folder: Path) -> str:
+    """Let a series go as far as the request for commitment, kill the worker, and return the series' key."""
+    path, services = site
+    send_to_node(services, scans.write(folder / "scanner", scans.instances()))
+    with working(path) as worker:
+        key = wait_for_request(worker, archive, services)
+        worker.kill()
+    return key
+
+
 def test_a_commitment_that_comes_while_no_worker_lives_is_heard_and_the_next_worker_concludes(
     site: tuple[Path, Services], archive: ScriptedArchive, tmp_path: Path
 ) -> None:
     path, services = site
     with listening(services):
-        send_to_node(services, scans.write(tmp_path / "scanner", scans.instances()))
-        with working(path) as worker:
-            key = wait_for_request(worker, archive, services)
-            worker.kill()
+        key = kill_after_the_request(site, archive, tmp_path)
         assert {row.state for row in delivery_rows(services, key)} == {DeliveryState.ACCEPTED}
         assert archive.report() == RECORDED
         assert {row.evidence for row in delivery_rows(services, key)} == {Evidence.COMMITTED}
@@ -86,10 +93,7 @@ def test_a_part_that_was_not_committed_is_sent_again_by_the_next_worker_alone(
 ) -> None:
     path, services = site
     with listening(services):
-        send_to_node(services, scans.write(tmp_path / "scanner", scans.instances()))
-        with working(path) as worker:
-            key = wait_for_request(worker, archive, services)
-            worker.kill()
+        key = kill_after_the_request(site, archive, tmp_path)
         lost = sorted(archive.stores)[:2]
         archive.script.failing = lambda uid: 0x0112 if uid in lost and archive.stores[uid] == 1 else None
         archive.report()

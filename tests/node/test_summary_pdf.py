@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from node.summary_pdf import summary_pdf
 from pipeline.maps import CLASSICAL_SUSCEPTIBILITY, Quality
 from pipeline.method import LEARNED_MAP_USED, Finding
 from pipeline.regions.measurements import RegionMeasurement
+from tests import run_descriptions
 from tests.node import scans
 
 FIGURES = {"mask_volume_ml": 1312.4, "field_noise_median_ppb": 2.31}
@@ -50,17 +50,10 @@ def words(program: Callable[[str], str], tmp_path: Path) -> Callable[[bytes], li
 
 
 def described(**changes: Any) -> RunDescription:
-    run = RunDescription(
-        software_version="0.1.0",
+    run = run_descriptions.described(
         code_revision="source-0123456789ab",
-        recipe_name="default",
-        recipe_digest="a" * 64,
         method_sentence="phase unwrapping by romeo (Dymerska 2021).",
         reference="whole brain",
-        input_digest="b" * 64,
-        device_uid="2.25.1234",
-        node_ae_title="LODESTONE",
-        performed_at=datetime(2026, 11, 21, 9, 30, 5, tzinfo=UTC),
     )
     return replace(run, **changes)
 

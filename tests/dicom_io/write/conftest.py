@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from dicom_io.write.provenance import RunDescription
 from dicom_io.write.report import RegionValues, TrustValues, measurement_report
 from dicom_io.write.scanner import scanner_series
 from dicom_io.write.segmentation import segmentation
+from tests.run_descriptions import described
 
 ECHO_TIMES_S = (0.004, 0.008, 0.012)
 NAMES = {3: "left caudate", 7: "dentate R", 9: "subthalamic nucleus left"}
@@ -28,17 +28,8 @@ QUALITY = {"mask_volume_ml": 1200.5, "field_noise_median_ppb": 3.25, "r2star_med
 
 @pytest.fixture
 def run_description() -> RunDescription:
-    return RunDescription(
-        software_version="0.1.0",
-        code_revision="1234abc",
-        recipe_name="default",
-        recipe_digest="a" * 64,
+    return described(
         method_sentence="ROMEO unwrapping – Dymerska 2021; total field inversion, µ = 1 ± 0.1.",
-        reference="whole brain mean",
-        input_digest="b" * 64,
-        device_uid="2.25.1234",
-        node_ae_title="LODESTONE",
-        performed_at=datetime(2026, 11, 21, 9, 30, 5, tzinfo=UTC),
     )
 
 
