@@ -7,6 +7,7 @@ from typing import Any
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket
 
@@ -20,6 +21,8 @@ DIMSE_TIMEOUT_S = 120.0
 NETWORK_TIMEOUT_S = 120.0
 MAXIMUM_PDU_BYTES = 256 * 1024
 
+# Result of an A-ASSOCIATE-RJ: for good or for now (PS3.8 section 9.3.4).
+REJECTED = (0x01, 0x02)
 # Source and diagnostic of an A-ASSOCIATE-RJ: calling or called AE title not recognised (PS3.8 section 9.3.4).
 TITLE_NOT_RECOGNISED = ((0x01, 0x03), (0x01, 0x07))
 
@@ -164,8 +167,11 @@ def open_association(
 
 
 def _why_not_established(association: Association, peer: Peer, calling_ae: str) -> PeerUnreachable:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
+    # pynetdicom 3.0.4 takes a peer that rejects and hangs up at once for one that never answered the call; what it sent
+    # then still waits to be read.
+    unread = association.dul.receive_pdu(wait=False)
+    answer = unread if isinstance(unread, A_ASSOCIATE) else association.acceptor.primitive
+    if answer is not None and answer.result in REJECTED:
         sentence = f"{peer} rejected the association: {answer.reason_str}."
         if (answer.result_source, answer.diagnostic) in TITLE_NOT_RECOGNISED:
             sentence += f" Check the AE titles on both sides; this node calls itself {calling_ae}."
@@ -174,6 +180,6 @@ def _why_not_established(association: Association, peer: Peer, calling_ae: str) 
         return NoContextAccepted(
             f"{peer} accepts none of the object types or services that were proposed; check what it is configured for."
         )
-    if association.dul.socket is None or association.dul.socket.socket is None:
+    if unread is None and (association.dul.socket is None or association.dul.socket.socket is None):
         return PeerUnreachable(f"{peer} cannot be reached; check host, port, firewall, and whether it runs.")
     return PeerUnreachable(f"{peer} broke off while the association was being opened; look into its log.")
