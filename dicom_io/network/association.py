@@ -180,6 +180,6 @@ def _why_not_established(association: Association, peer: Peer, calling_ae: str) 
         return NoContextAccepted(
             f"{peer} accepts none of the object types or services that were proposed; check what it is configured for."
         )
-    if unread is None and (association.dul.socket is None or association.dul.socket.socket is None):
+    if association.dul.socket is None or association.dul.socket.socket is None:
         return PeerUnreachable(f"{peer} cannot be reached; check host, port, firewall, and whether it runs.")
     return PeerUnreachable(f"{peer} broke off while the association was being opened; look into its log.")
