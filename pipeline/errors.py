@@ -7,6 +7,8 @@ PipelineError
 │   ├── UnusableInput         shapes disagree, values are not finite, too few slices, no signal
 │   ├── SingleEcho            a method that needs several echoes was given one
 │   ├── NotConverged          an iteration diverged; the map would be wrong
+│   ├── MissingCalibration    k-space without the centre or the reference from which coils are known
+│   ├── SingularNoise         a noise scan from which no noise covariance can be told
 │   ├── WeightsMissing        a network's trained weights are listed but not there
 │   ├── WeightsAltered        the weights are not those whose digest is listed
 │   └── WeightsUnknown        no such network, or nobody has trained it
@@ -45,6 +47,14 @@ class SingleEcho(Permanent):
 
 class NotConverged(Permanent):
     """An iteration diverged."""
+
+
+class MissingCalibration(Permanent):
+    """Nothing was measured from which the coils' sensitivities could be known."""
+
+
+class SingularNoise(Permanent):
+    """The noise covariance of the coils cannot be inverted: too few samples, or a coil without noise."""
 
 
 class WeightsMissing(Permanent):

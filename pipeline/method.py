@@ -7,7 +7,7 @@ Each file under `pipeline/susceptibility` ends with one `Method` per way it know
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -103,6 +103,26 @@ class Method:
         return made
 
 
+@dataclass(frozen=True)
+class MethodChoice:
+    """The method chosen for a step and the settings that differ from its defaults."""
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Configurable(Protocol):
+    """Whatever has a name and a dataclass of settings, as methods and reconstructions have."""
+
+    @property
+    def name(self) -> str:
+        """Return the name by which recipes choose it."""
+
+    @property
+    def settings(self) -> type:
+        """Return the dataclass of its settings."""
+
+
 def setting(
     default: Any,
     unit: str,
@@ -126,7 +146,7 @@ def nearest(wrong: str, right: Iterable[str]) -> str:
     return "known are " + ", ".join(f"'{name}'" for name in names) if names else "there are none"
 
 
-def resolve_settings(method: Method, values: Mapping[str, object], where: str) -> Any:
+def resolve_settings(method: Configurable, values: Mapping[str, object], where: str) -> Any:
     """Build a method's settings from plain values, defaults filled in.
 
     Raises

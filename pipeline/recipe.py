@@ -4,25 +4,17 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
 from pipeline.errors import InvalidRecipe, UnknownMethod
 from pipeline.maps import COMPANION_SERIES
-from pipeline.method import Method, nearest, resolve_settings
+from pipeline.method import Method, MethodChoice, nearest, resolve_settings
 from pipeline.methods import STEPS
 
 _SUFFIX = ".toml"
 _ACQUIRED = frozenset({"phase", "magnitude"})
-
-
-@dataclass(frozen=True)
-class MethodChoice:
-    """The method chosen for a step and the settings that differ from its defaults."""
-
-    method: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
