@@ -13,7 +13,10 @@ Classical = Annotated[
 Quick = Annotated[bool, typer.Option("--quick", help="Few samples, in a tenth of the time.")]
 Seeds = Annotated[str, typer.Option(help="report, or tuning: the samples on which settings may be chosen.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Write tables and pictures into this folder.", file_okay=False)
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Write tables and pictures into this folder; go on with what it holds.", file_okay=False
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Option(help="The folder of the weights; the package's own otherwise.", file_okay=False)

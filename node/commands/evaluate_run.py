@@ -18,7 +18,7 @@ from node.commands.evaluate_figure import draw_comparison, draw_maps
 from node.software import code_revision
 from pipeline.networks.cards import training_state
 from pipeline.networks.table import NETWORKS
-from pipeline.networks.weights import FOLDER
+from pipeline.networks.weights import FOLDER, verified_digest
 from pipeline.studies.claims import QUICK as QUICK_CLAIMS
 from pipeline.studies.claims import ClaimSizes, claims
 from pipeline.studies.removed_structures import removed_structure_tables
@@ -29,6 +29,7 @@ from pipeline.training.evaluation import OURS, Wanted, evaluate
 from pipeline.training.evaluation_axis_tables import axis_tables, dependence, dependence_table
 from pipeline.training.evaluation_cost import cost_table
 from pipeline.training.evaluation_maps import example_maps
+from pipeline.training.evaluation_pieces import KeptPieces
 from pipeline.training.evaluation_results import Result
 from pipeline.training.evaluation_tables import (
     average_table,
@@ -124,7 +125,16 @@ def run_evaluation(options: Options) -> None:
 
 def _evaluated(wanted: Wanted, options: Options) -> list[Result]:
     with _counting(options, "evaluating", len(wanted.work)) as advance:
-        return evaluate(wanted, options.n_workers, advance)
+        return evaluate(wanted, options.n_workers, advance, _kept(wanted, options))
+
+
+def _kept(wanted: Wanted, options: Options) -> KeptPieces | None:
+    """Return where the pieces of an evaluation into a folder are kept, so that one that was stopped goes on."""
+    if options.folder is None:
+        return None
+    weights = {name: verified_digest(name, wanted.weights_folder) for name in wanted.trained}
+    origin = json.dumps([code_revision(), weights, wanted.has_classical, wanted.amount.slow_every])
+    return KeptPieces(options.folder / "pieces", origin)
 
 
 def _tables(wanted: Wanted, results: list[Result], options: Options) -> list[EvaluationTable]:

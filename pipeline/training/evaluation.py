@@ -29,6 +29,7 @@ from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSet
 from pipeline.susceptibility.dipole_inversion.learned.starts import start_maps
 from pipeline.susceptibility.dipole_inversion.learned.trust_calibration import load_calibration
 from pipeline.training.evaluation_axes import AxisPlan, axis_plans, axis_trials
+from pipeline.training.evaluation_pieces import KeptPieces
 from pipeline.training.evaluation_results import AFTER, BEFORE, DEFAULT, TUNED_WEIGHT, Result, scored
 from pipeline.training.evaluation_trials import FULL, Amount, Plan, Trial, make_trial, plans
 from pipeline.training.evaluation_tuning import classical_map, classical_methods, tuned_multiple
@@ -87,7 +88,12 @@ class Wanted:
         return [*reversed(axes), *reversed(plans(self.amount, self.stream))]
 
 
-def evaluate(wanted: Wanted, n_workers: int = 1, on_work: Callable[[str], None] | None = None) -> list[Result]:
+def evaluate(
+    wanted: Wanted,
+    n_workers: int = 1,
+    on_work: Callable[[str], None] | None = None,
+    kept: KeptPieces | None = None,
+) -> list[Result]:
     """Return what every method reached on every trial.
 
     Parameters
@@ -98,6 +104,8 @@ def evaluate(wanted: Wanted, n_workers: int = 1, on_work: Callable[[str], None] 
         Processes of one thread each; 1 computes in this process.
     on_work
         Told the name of every piece of work that is done.
+    kept
+        Where pieces of an evaluation that was stopped are, and where those of this one go.
 
     Returns
     -------
@@ -108,13 +116,25 @@ def evaluate(wanted: Wanted, n_workers: int = 1, on_work: Callable[[str], None] 
     WeightsAltered
         A file of weights is not what is listed.
     """
-    work = wanted.work
+    work, tell = wanted.work, on_work or _tell_nobody
     found: dict[int, list[Result]] = {}
-    for number, results in computed(partial(judged, wanted), work, n_workers):
-        found[number] = results
-        if on_work is not None:
-            on_work(work[number].name)
+    for number, piece in enumerate(work):
+        before = kept.find(piece) if kept is not None else None
+        if before is not None:
+            found[number] = before
+            tell(piece.name)
+    left = [number for number in range(len(work)) if number not in found]
+    for place, results in computed(partial(judged, wanted), [work[number] for number in left], n_workers):
+        piece = work[left[place]]
+        found[left[place]] = results
+        if kept is not None:
+            kept.keep(piece, results)
+        tell(piece.name)
     return [result for number in sorted(found, reverse=True) for result in found[number]]
+
+
+def _tell_nobody(name: str) -> None:
+    """Stand in where nobody listens to the progress."""
 
 
 def judged(wanted: Wanted, piece: Work) -> list[Result]:
