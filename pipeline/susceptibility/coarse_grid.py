@@ -11,6 +11,8 @@ from torch.nn.functional import pad
 from pipeline.grid import Grid
 
 _REACH = 3.0
+# A share of a voxel: 1.0000000001 mm fit into 4 mm four times as well.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class CoarseGrid:
     def of(cls, full: Grid, step_mm: float) -> "CoarseGrid":
         """Join voxels of a grid into blocks as near to, but not above, the given size [mm]; large voxels stay alone."""
         z, y, x = (
-            max(1, min(int(step_mm / size), length // 4))
+            max(1, min(int(step_mm / size * (1 + _ROUNDING)), length // 4))
             for size, length in zip(full.voxel_size_mm, full.shape, strict=True)
         )
         nz, ny, nx = (-(-length // factor) for length, factor in zip(full.shape, (z, y, x), strict=True))

@@ -16,7 +16,7 @@ from pipeline.method import Method, StepContext, setting
 from pipeline.susceptibility import morphology as shapes
 from pipeline.susceptibility.masking_hull import brain_hull
 from pipeline.susceptibility.masking_rim import eroded, fine_rim, without_fluid
-from pipeline.susceptibility.morphology import Bool
+from pipeline.susceptibility.morphology import Bool, Size
 from pipeline.susceptibility.phase_quality import phase_quality
 
 COARSE_MM = 2.4
@@ -91,11 +91,17 @@ def brain_mask(
     return eroded(torch.from_numpy(mask).to(magnitude.device), settings.erosion_mm, grid), rating
 
 
+def coarse_factors(size: Size) -> tuple[int, ...]:
+    """Return how many voxels of a size [mm] make one of the grid on which the brain is told from the scalp."""
+    # Just below the half, so that a size of 1.6 or 1.5999999999 mm gives the same grid.
+    return tuple(max(1, round(COARSE_MM / step - 1e-5)) for step in size)
+
+
 def _brain(
     magnitude: Tensor, trusted: Tensor, grid: Grid, settings: MagnitudeSettings, echo_times_s: Sequence[float]
 ) -> Bool:
     size = grid.voxel_size_mm
-    factors = tuple(max(1, round(COARSE_MM / step)) for step in size)
+    factors = coarse_factors(size)
     coarse_size = tuple(factor * step for factor, step in zip(factors, size, strict=True))
     # All echoes together tell brain from scalp better than one; the first alone shows tissue that loses signal early.
     together = shapes.shrink(magnitude.square().mean(0).sqrt_(), factors)

@@ -12,7 +12,7 @@ from pipeline.grid import Grid
 from pipeline.input_check import LEAST_MASK_VOXELS
 from pipeline.method import Method, StepContext, setting
 from pipeline.susceptibility import morphology as shapes
-from pipeline.susceptibility.masking import COARSE_MM, PhaseQualitySettings, brain_mask, images_of, times_of
+from pipeline.susceptibility.masking import PhaseQualitySettings, brain_mask, coarse_factors, images_of, times_of
 from pipeline.susceptibility.masking_hull import LEVEL_MM
 from pipeline.susceptibility.masking_rim import eroded
 from pipeline.susceptibility.phase_quality import phase_quality
@@ -119,7 +119,7 @@ def reliable_voxels(
             "share one grid."
         )
     size = grid.voxel_size_mm
-    factors = tuple(max(1, round(COARSE_MM / step)) for step in size)
+    factors = coarse_factors(size)
     coarse_size = tuple(factor * step for factor, step in zip(factors, size, strict=True))
     last = magnitude[-1]
     brain = shapes.shrink(mask, factors) > 0.5

@@ -16,7 +16,8 @@ Float = NDArray[np.float32]
 Size = tuple[float, ...]
 
 MOST_ROWS = 200
-ROUNDING = 1e-9
+# A scanner that writes 4 mm as 4.000000000420645 still has a neighbour 4 mm away: a share of the radius.
+ROUNDING = 1e-5
 
 
 def depth(region: Bool, size: Size) -> Float:
@@ -27,10 +28,11 @@ def depth(region: Bool, size: Size) -> Float:
 
 
 def dilate(region: Bool, radius: float, size: Size) -> Bool:
-    """Return all voxels within a radius [mm] of the region."""
+    """Return all voxels within a radius [mm] of the region, give or take the rounding of the voxel size."""
     if not region.any() or radius <= 0:
         return region
-    reach = [min(int(radius / step + ROUNDING), length - 1) for step, length in zip(size, region.shape, strict=True)]
+    radius *= 1 + ROUNDING
+    reach = [min(int(radius / step), length - 1) for step, length in zip(size, region.shape, strict=True)]
     # A ball laid row by row touches the volume a few times per row; one distance transform costs as much as 200 rows.
     if (reach[0] + 1) * (2 * reach[1] + 1) > MOST_ROWS:
         return depth(~region, size) <= radius
@@ -41,7 +43,7 @@ def dilate(region: Bool, radius: float, size: Size) -> Bool:
         for dy in range(reach[1] + 1):
             rest = radius**2 - (dz * size[0]) ** 2 - (dy * size[1]) ** 2
             if rest >= 0:
-                _lay(disc, lines[min(int(rest**0.5 / size[2] + ROUNDING), reach[2])], dy, 1)
+                _lay(disc, lines[min(int(rest**0.5 / size[2]), reach[2])], dy, 1)
         _lay(grown, disc, dz, 0)
     return grown
 

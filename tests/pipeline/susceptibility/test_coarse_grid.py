@@ -21,6 +21,12 @@ def test_small_voxels_are_joined_and_large_ones_stay_alone() -> None:
     assert CoarseGrid.of(FINE, 0.1).factors == (1, 1, 1)
 
 
+@pytest.mark.parametrize("rounding", [1e-10, 1e-6, -1e-10, -1e-6])
+def test_rounding_of_a_voxel_size_changes_no_block(rounding: float) -> None:
+    rounded = Grid((16, 20, 24), (1.0 + rounding, 0.5 - rounding, (2 / 3) * (1 + rounding)))
+    assert CoarseGrid.of(rounded, 2.0).factors == (2, 4, 3)
+
+
 @pytest.mark.parametrize("shape", [(21, 30, 26), (20, 29, 26), (19, 31, 25)])
 def test_blocks_keep_the_sum_even_where_the_border_cuts_them(shape: tuple[int, int, int]) -> None:
     volume = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -1,5 +1,7 @@
 """The mask holds the brain of a simulated head and leaves scalp, skull and air out, whatever the coil and the noise."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy import ndimage
@@ -16,6 +18,7 @@ from pipeline.susceptibility.masking import (
     MagnitudeSettings,
     PhaseQualitySettings,
     brain_mask,
+    coarse_factors,
 )
 
 
@@ -201,3 +204,17 @@ def test_images_of_nothing_but_noise_are_refused() -> None:
     noise = torch.complex(*(torch.randn(2, 24, 24, 24, generator=chance) for _ in range(2)))
     with pytest.raises(UnusableInput, match="No body of tissue"):
         brain_mask(noise.abs(), noise.angle(), Grid((24, 24, 24), (2.0, 2.0, 2.0)), PhaseQualitySettings())
+
+
+@pytest.mark.parametrize("rounding", [1e-10, 1e-6, -1e-10, -1e-6])
+def test_rounding_of_a_voxel_size_moves_no_voxel_of_the_mask(scan: SimulatedScan, rounding: float) -> None:
+    images, grid = scan.acquisition, scan.acquisition.grid
+    size = (grid.voxel_size_mm[0] * (1 + rounding), *grid.voxel_size_mm[1:])
+    expected, _ = brain_mask(images.magnitude, images.phase, grid, None, images.echo_times_s)
+    found, _ = brain_mask(images.magnitude, images.phase, replace(grid, voxel_size_mm=size), None, images.echo_times_s)
+    assert (found != expected).sum() <= 1
+
+
+@pytest.mark.parametrize("step", [0.48, 0.96, 1.6, 4.8])
+def test_rounding_of_a_voxel_size_keeps_the_grid_on_which_the_scalp_is_told_apart(step: float) -> None:
+    assert coarse_factors((step, step, step)) == coarse_factors((step * (1 + 1e-9), step * (1 - 1e-9), step))

@@ -43,6 +43,20 @@ def test_erosion_keeps_what_is_deeper_and_does_not_start_at_the_border_of_the_im
     assert shapes.erode(body, 3.0, SIZE)[0].any()
 
 
+@pytest.mark.parametrize("most_rows", [0, 200], ids=["by distances", "row by row"])
+@pytest.mark.parametrize("rounding", [1e-6, 1e-10, -1e-10, -1e-6])
+@pytest.mark.parametrize("size", [(4.0, 4.0, 4.0), (2.0, 2.0, 2.0), (4 / 3, 2 / 3, 2 / 3), (3.0, 1.0, 1.0)])
+def test_rounding_of_a_voxel_size_moves_no_voxel(
+    size: tuple[float, float, float], rounding: float, most_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "MOST_ROWS", most_rows)
+    points = np.random.default_rng(5).random((12, 25, 25)) < 0.01
+    rounded = (size[0] * (1 + rounding), size[1], size[2] * (1 + rounding / 2))
+    for radius in (1.0, 2.0, 4.0, 6.0):
+        assert np.array_equal(shapes.dilate(points, radius, rounded), shapes.dilate(points, radius, size))
+        assert np.array_equal(shapes.erode(~points, radius, rounded), shapes.erode(~points, radius, size))
+
+
 def test_a_region_without_a_voxel_grows_nowhere() -> None:
     nothing = np.zeros((6, 6, 6), dtype=bool)
     assert not shapes.dilate(nothing, 3.0, SIZE).any()
