@@ -25,7 +25,15 @@ DicomError
 │   ├── CommitmentNotOffered        the peer does not offer storage commitment
 │   ├── QueryNotOffered             the peer cannot be asked what it holds
 │   ├── MalformedReport             a storage commitment report that says nothing; carries the status for the peer
-│   └── MalformedStep               a performed procedure step that cannot be read; carries the status for the scanner
+│   ├── MalformedStep               a performed procedure step that cannot be read; carries the status for the scanner
+│   ├── MalformedRawData            raw data (k-space) whose bytes or header cannot be read
+│   ├── IncompleteRawData           the sender of raw data went away before it said that it had finished
+│   ├── UnknownRawData              raw data of a format for which no decoder is registered
+│   ├── UnknownTrajectory           raw data sampled along a trajectory that is neither Cartesian nor EPI
+│   ├── RawHeaderUnusable           field of view, matrix, field strength or echo times of raw data are absent or zero
+│   ├── RawLinesMissing             readouts that the header announces are missing, or more came than it announces
+│   ├── NoiseMissing                raw data of several coils without a noise measurement
+│   └── CalibrationMissing          accelerated raw data without the lines that calibrate the coils
 └── Transient                       try again later
     ├── PeerUnreachable             no association
     │   ├── NoContextAccepted       an association, but for nothing that was proposed
@@ -148,6 +156,38 @@ class MalformedStep(Permanent):
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+class MalformedRawData(Permanent):
+    """The bytes or the header of raw data cannot be read; send them again from the scanner."""
+
+
+class IncompleteRawData(Permanent):
+    """The sender went away before the raw data were complete; what came is kept."""
+
+
+class UnknownRawData(UnsupportedObject):
+    """No decoder is registered for this raw data format; the object is kept as it is."""
+
+
+class UnknownTrajectory(Permanent):
+    """The raw data were sampled along a trajectory that Lodestone does not reconstruct."""
+
+
+class RawHeaderUnusable(Permanent):
+    """The header of raw data lacks a value without which no image can be made."""
+
+
+class RawLinesMissing(Permanent):
+    """Readouts and header of raw data disagree; the sentence names what is missing."""
+
+
+class NoiseMissing(Permanent):
+    """Raw data of several coils came without a noise measurement."""
+
+
+class CalibrationMissing(Permanent):
+    """Accelerated raw data came without the lines that calibrate the coils."""
 
 
 class PeerUnreachable(Transient):

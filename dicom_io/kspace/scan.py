@@ -40,7 +40,7 @@ class RawHeader:
 
     `identity` maps DICOM keywords (`PatientID`, `StudyInstanceUID`, `FrameOfReferenceUID`, ...) to their values; dates
     and times have DICOM's form. `encoded` is the space that was sampled, readout oversampling included; `recon` is the
-    space of the images. `limits` is by counter name (`kspace_encode_step_1`, `contrast`, ...). `acceleration` is along
+    space of the images. `limits` has ISMRMRD's names (`kspace_encoding_step_1`, `contrast`, ...). `acceleration` is along
     `(step 1, step 2)`. `parameters` holds the trajectory's and the user's named values (`rampUpTime`, ...), with the
     names and units that the writer gave them. `xml` is the text that was read, or empty.
     """
