@@ -41,7 +41,8 @@ _LONG_LENGTH = struct.Struct("<Q")
 _BYTES_OF_IMAGE_TYPE = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 # Where the head of an acquisition states samples, active channels and trajectory dimensions.
 _SAMPLES, _CHANNELS, _DIMENSIONS = (
-    (READOUT_HEAD.fields or {})[name][1] for name in ("number_of_samples", "active_channels", "trajectory_dimensions")
+    READOUT_HEAD.fields[name][1]  # type: ignore[index]
+    for name in ("number_of_samples", "active_channels", "trajectory_dimensions")
 )
 # Behind each identifier: how many bytes must be known before the message's length is.
 _HEAD_BYTES = {

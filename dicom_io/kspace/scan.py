@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dicom_io.kspace.readout_heads import CALIBRATION, CALIBRATION_AND_IMAGING, NAVIGATORS, NOISE, NOT_IMAGING
+from dicom_io.kspace.readout_heads import CALIBRATION, CALIBRATION_AND_IMAGING, DUMMY, NAVIGATORS, NOISE, NOT_IMAGING
 
 CARTESIAN = "cartesian"
 EPI = "epi"
@@ -40,9 +40,9 @@ class RawHeader:
 
     `identity` maps DICOM keywords (`PatientID`, `StudyInstanceUID`, `FrameOfReferenceUID`, ...) to their values; dates
     and times have DICOM's form. `encoded` is the space that was sampled, readout oversampling included; `recon` is the
-    space of the images. `limits` has ISMRMRD's names (`kspace_encoding_step_1`, `contrast`, ...). `acceleration` is along
-    `(step 1, step 2)`. `parameters` holds the trajectory's and the user's named values (`rampUpTime`, ...), with the
-    names and units that the writer gave them. `xml` is the text that was read, or empty.
+    space of the images. `limits` has ISMRMRD's names (`kspace_encoding_step_1`, `contrast`, ...). `acceleration` is
+    along `(step 1, step 2)`. `parameters` holds the trajectory's and the user's named values (`rampUpTime`, ...), with
+    the names and units that the writer gave them. `xml` is the text that was read, or empty.
     """
 
     field_strength_t: float
@@ -176,5 +176,5 @@ def calibration_readouts(scan: RawScan) -> np.ndarray:
 
 def navigator_readouts(scan: RawScan) -> np.ndarray:
     """Return the indices of the readouts that are navigators or phase-correction lines, without noise and dummies."""
-    other = np.uint64(NOT_IMAGING & ~(NAVIGATORS | CALIBRATION))
-    return np.flatnonzero(((scan.flags & np.uint64(NAVIGATORS)) != 0) & ((scan.flags & other) == 0))
+    # Siemens flags the navigators of EPI as real-time feedback as well.
+    return np.flatnonzero(((scan.flags & np.uint64(NAVIGATORS)) != 0) & ((scan.flags & np.uint64(NOISE | DUMMY)) == 0))
