@@ -5,16 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dicom_io.errors import ContradictoryHeader, PhaseScaleUnknown
+from dicom_io.errors import ContradictoryHeader
 from dicom_io.instance import named
 from dicom_io.read.headers import FrameHeader
+from dicom_io.read.scales import require_one_scale
 from dicom_io.read.sorting import Slot
-from dicom_io.series import Part
 
 HALF_A_SLICE = 0.5
 SAME_EXTENT = 0.05
 INTERPOLATED = 1.2
-FEWEST_OF_A_SIGN = 0.05
 REMEDY = "ask the sender for intact headers"
 
 
@@ -25,12 +24,12 @@ def require_consistent(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, s
     ------
     ContradictoryHeader
         EchoNumbers against EchoTime, SliceLocation against the position, ReconstructionDiameter against PixelSpacing,
-        PixelRepresentation or BitsStored of one image against the others'.
+        PixelRepresentation, BitsStored or RescaleSlope of one image against the others'.
     PhaseScaleUnknown
         By RescaleIntercept and RescaleSlope real or imaginary values could have one sign only.
     """
     _require_one_form(chosen, names)
-    _require_two_signs(chosen, names)
+    require_one_scale(chosen, names)
     _require_echo_numbers(chosen, names)
     _require_slice_locations(chosen, names)
     for frame in chosen.values():
@@ -48,22 +47,6 @@ def _require_one_form(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, st
             raise ContradictoryHeader(
                 f"{names[odd.sop_instance_uid]}: {named('PixelRepresentation')} or {named('BitsStored')} differs "
                 f"from that of the other {part} images; {REMEDY}."
-            )
-
-
-def _require_two_signs(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
-    """Refuse unsigned real or imaginary images whose rescaling makes nearly all of them positive, or negative."""
-    for (part, _, _), frame in chosen.items():
-        values = frame.values
-        if part not in (Part.REAL, Part.IMAGINARY) or values.is_signed or not values.bits_stored:
-            continue
-        slope = 1.0 if values.slope is None else values.slope
-        zero = -(values.intercept or 0.0) / slope / (2**values.bits_stored - 1) if slope else 0.0
-        if not FEWEST_OF_A_SIGN <= zero <= 1 - FEWEST_OF_A_SIGN:
-            raise PhaseScaleUnknown(
-                f"{names[frame.sop_instance_uid]}: by {named('RescaleIntercept')} and {named('RescaleSlope')} the "
-                f"{part} values are never negative, or never positive, so their zero was lost; export the images with "
-                "their original rescaling."
             )
 
 

@@ -55,6 +55,11 @@ class StoredValues:
     is_signed: bool
     gain: float = 1.0
 
+    @property
+    def has_own_scale(self) -> bool:
+        """Whether the manufacturer states how this image was scaled, so that others may be scaled otherwise."""
+        return self.gain not in (0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class PhaseScale:

@@ -7,7 +7,7 @@ Achieva 5.3.0 (a B0 map in hertz whose frames call themselves REAL).
 import math
 from collections.abc import Iterator
 
-from dicom_io.instance import number, text, words
+from dicom_io.instance import attribute, number, numbers, text, words
 from dicom_io.read.multiframe import FrameView
 from dicom_io.read.vendors.convention import (
     Declared,
@@ -31,6 +31,7 @@ COMPONENTS = {
     "IMAGINARY": Part.IMAGINARY,
 }
 FIELD_MAP_WORDS = {"FIELD_MAP", "B0 MAP", "B0"}
+SAME_ZERO, SAME_MAPPING = 0.05, 1e-4
 OTHER_MAPS = {"VELOCITY MAP", "ADC", "T1 MAP", "T2 MAP", "R2 MAP", "R2STAR MAP", "W", "F", "PROTON DENSITY MAP"}
 
 
@@ -76,17 +77,70 @@ def phase_scale(values: StoredValues) -> PhaseScale:
 
 
 def objection(view: FrameView, kind: Part) -> tuple[str, str] | None:
-    """Return a contradiction between the public rescaling and Philips' private one (2005,xx0D) and (2005,xx0E)."""
+    """Return in what Philips' second witnesses contradict rescaling or place of the frame, or None."""
+    sentence = _rescaling_contradiction(view, kind) or _centre_contradiction(view)
+    return ("ContradictoryHeader", sentence) if sentence else None
+
+
+def _rescaling_contradiction(view: FrameView, kind: Part) -> str:
+    """Compare the public rescaling with the real world mapping, and with private scale intercept and slope.
+
+    Source: Chenevert et al. 2014, doi:10.1593/tlo.13811; on Ingenia 5.7.1 all of them agree to seven digits.
+    """
+    if kind not in PART_WORDS.values():
+        return ""
     slope = number(view.get("RescaleSlope"), "RescaleSlope")
+    intercept = number(view.get("RescaleIntercept"), "RescaleIntercept")
+    zero = number(view.private(MR_001, 0x2005, 0x0D), "RescaleIntercept")
     scale_slope = number(view.private(MR_001, 0x2005, 0x0E), "RescaleSlope")
-    if kind is not Part.PHASE or not slope or not scale_slope:
-        return None
-    ratios = (slope * scale_slope, slope * scale_slope / 1000)
-    if all(abs(ratio - 1) > 0.01 for ratio in ratios):
-        return "ContradictoryHeader", (
+    if scale_slope is not None and not scale_slope > 0:
+        return f"an image whose private scale slope (2005,xx0E) is {scale_slope:g}"
+    if not slope:
+        is_torn = bool(scale_slope) and kind is not Part.PHASE
+        return "an image with a private scale slope (2005,xx0E), but no Rescale Slope (0028,1053)" * is_torn
+    if zero is not None and abs(zero + (intercept or 0.0) / slope) > SAME_ZERO:
+        return (
+            f"an image in which Rescale Intercept (0028,1052) and the private scale intercept (2005,xx0D) make "
+            f"different stored values zero, {-(intercept or 0.0) / slope:g} and {zero:g}"
+        )
+    if kind is Part.PHASE and scale_slope and all(abs(slope * scale_slope / pi - 1) > 0.01 for pi in (1, 1000)):
+        return (
             "a phase image whose Rescale Slope (0028,1053) and private scale slope (2005,xx0E) give different radians"
         )
-    return None
+    return _mapping_contradiction(view, slope, intercept)
+
+
+def _mapping_contradiction(view: FrameView, slope: float, intercept: float | None) -> str:
+    mapping = view.item("RealWorldValueMappingSequence")
+    mapped = number(attribute(mapping, "RealWorldValueSlope"), "RealWorldValueSlope") if mapping is not None else None
+    start = number(attribute(mapping, "RealWorldValueIntercept"), "RealWorldValueIntercept") if mapped else None
+    is_same = mapped is None or abs(mapped / slope - 1) < SAME_MAPPING
+    if is_same and (start is None or abs(start - (intercept or 0.0)) < SAME_ZERO * slope):
+        return ""
+    return "an image whose Rescale Slope (0028,1053) and Intercept are not those of its Real World Value Mapping"
+
+
+def _centre_contradiction(view: FrameView) -> str:
+    """Compare the middle of a classic image with the private off-centre (2005,xx08), (2005,xx09) and (2005,xx0A)."""
+    stated = [number(view.private(MR_001, 0x2005, offset), "ImagePositionPatient") for offset in (0x0A, 0x08, 0x09)]
+    if view.groups or None in stated:
+        return ""
+    corner = numbers(view.get("ImagePositionPatient"), "ImagePositionPatient")
+    directions = numbers(view.get("ImageOrientationPatient"), "ImageOrientationPatient")
+    spacing = numbers(view.get("PixelSpacing"), "PixelSpacing")
+    if (len(corner), len(directions), len(spacing)) != (3, 6, 2):
+        return ""
+    width = ((number(view.get("Columns"), "Columns") or 1) - 1) / 2 * spacing[1]
+    height = ((number(view.get("Rows"), "Rows") or 1) - 1) / 2 * spacing[0]
+    for axis, centre in enumerate(stated):
+        found = corner[axis] + width * directions[axis] + height * directions[3 + axis]
+        # Releases place the corner at the middle of a pixel or at its edge.
+        if centre is not None and abs(found - centre) > max(spacing):
+            return (
+                "an image whose middle, by Image Position (0020,0032) and Image Orientation (0020,0037), is not the "
+                "off-centre (2005,xx08) to (2005,xx0A) at which Philips says that it lies"
+            )
+    return ""
 
 
 def gain(view: FrameView, kind: Part) -> float:

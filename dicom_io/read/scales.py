@@ -1,0 +1,95 @@
+"""Is every image of a part scaled like the others? A slope or a zero changed on the way would turn the phase unseen."""
+
+from collections.abc import Mapping, Sequence
+
+from dicom_io.errors import ContradictoryHeader, PhaseScaleUnknown
+from dicom_io.instance import named
+from dicom_io.read.headers import FrameHeader
+from dicom_io.read.sorting import Slot
+from dicom_io.read.vendors.convention import StoredValues
+from dicom_io.series import Part
+
+SAME_SLOPE = 1e-6
+SMALLEST_SLOPE = 1e-12
+SAME_ZERO = 0.02
+FEWEST_OF_A_SIGN = 0.05
+REMEDY = "export the images with their original rescaling"
+
+
+def require_one_scale(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
+    """Refuse images of one acquisition that cannot be compared with each other by what their headers say.
+
+    Phase is left out: its scale is proved by its span or unit. Where the manufacturer states a scale of its own for
+    each image, slopes may differ; no manufacturer whose images are known gives a magnitude an intercept.
+
+    Raises
+    ------
+    ContradictoryHeader
+        A magnitude has an intercept; slopes, or the zeros of real and imaginary images, differ without a reason.
+    PhaseScaleUnknown
+        By RescaleIntercept and RescaleSlope real or imaginary values could have one sign only.
+    """
+    frames = [frame for (part, _, _), frame in chosen.items() if part is not Part.PHASE]
+    for frame in frames:
+        _require_plain_magnitude(frame, names)
+    complex_frames = [frame for frame in frames if frame.part is not Part.MAGNITUDE]
+    for frame in complex_frames:
+        _require_two_signs(frame, names)
+    if not all(frame.values.has_own_scale for frame in frames):
+        _require_equal(frames, names)
+    _require_one_zero(complex_frames, names)
+
+
+def _require_plain_magnitude(frame: FrameHeader, names: Mapping[str, str]) -> None:
+    if frame.part is Part.MAGNITUDE and frame.values.intercept:
+        raise ContradictoryHeader(
+            f"{names[frame.sop_instance_uid]}: {named('RescaleIntercept')} is {frame.values.intercept:g} in a "
+            f"magnitude image, whose zero is no signal; {REMEDY}."
+        )
+    if frame.values.slope is not None and not SMALLEST_SLOPE < frame.values.slope < 1 / SMALLEST_SLOPE:
+        raise ContradictoryHeader(
+            f"{names[frame.sop_instance_uid]}: {named('RescaleSlope')} is {frame.values.slope:g} in a {frame.part} "
+            f"image; {REMEDY}."
+        )
+
+
+def _require_equal(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
+    first = frames[0]
+    for frame in frames[1:]:
+        if abs(_slope(frame.values) / _slope(first.values) - 1) > SAME_SLOPE:
+            raise ContradictoryHeader(
+                f"{names[frame.sop_instance_uid]}: {named('RescaleSlope')} is {_slope(frame.values):g}, in "
+                f"{names[first.sop_instance_uid]} {_slope(first.values):g}, and nothing in the headers proves that "
+                f"the scanner scaled {frame.part} images one by one; {REMEDY}."
+            )
+
+
+def _require_one_zero(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
+    for frame in frames[1:]:
+        if abs(_zero(frame.values) - _zero(frames[0].values)) > SAME_ZERO:
+            raise ContradictoryHeader(
+                f"{names[frame.sop_instance_uid]}: by {named('RescaleIntercept')} and {named('RescaleSlope')} the "
+                f"stored value {_zero(frame.values):g} is zero, in {names[frames[0].sop_instance_uid]} "
+                f"{_zero(frames[0].values):g}; real and imaginary images share one zero: {REMEDY}."
+            )
+
+
+def _require_two_signs(frame: FrameHeader, names: Mapping[str, str]) -> None:
+    """Refuse unsigned real or imaginary images whose rescaling makes nearly all of them positive, or negative."""
+    values = frame.values
+    if values.is_signed or not values.bits_stored:
+        return
+    if not FEWEST_OF_A_SIGN <= _zero(values) / (2**values.bits_stored - 1) <= 1 - FEWEST_OF_A_SIGN:
+        raise PhaseScaleUnknown(
+            f"{names[frame.sop_instance_uid]}: by {named('RescaleIntercept')} and {named('RescaleSlope')} the "
+            f"{frame.part} values are never negative, or never positive, so their zero was lost; {REMEDY}."
+        )
+
+
+def _slope(values: StoredValues) -> float:
+    return 1.0 if values.slope is None else values.slope
+
+
+def _zero(values: StoredValues) -> float:
+    """Return the stored value that means no signal."""
+    return -(values.intercept or 0.0) / _slope(values)
