@@ -20,6 +20,7 @@ from node.convert import PPB_PER_PPM, maps_artefact, root_mean_square
 from node.nifti import sha256_of, write_volume
 from node.object_kinds import UNIT_OF_KIND, ObjectKind
 from node.objects import Outcome, Regions, Wanted, make_objects, measure_regions
+from node.result_page import result_page
 from node.run_sentences import describe_run, describe_twin, is_fallback
 from node.software import software
 from pipeline.acquisition import Acquisition
@@ -31,6 +32,8 @@ from pipeline.run import run
 
 SUMMARY = "summary.json"
 PAGES = "summary.pdf"
+RESULT_PAGE = "summary.html"
+CONTACT_SHEET = "contact_sheet.png"
 DICOM_FOLDER = "dicom"
 ENCODING, WRITING = "encoding", "writing"
 WHOSE_MAP = {LEARNED: "the network's map", CLASSICAL: "the classical map in the network's place"}
@@ -110,8 +113,7 @@ def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnPro
     on_progress(WRITING, 0.0)
     files += _write_maps(arrays, given.affine_ras, out)
     files.append(_draw(given, arrays, recipe, quality, out))
-    on_progress(WRITING, 1.0)
-    return {
+    summary = {
         "performed_at": performed_at.isoformat(timespec="seconds"),
         "software": software(),
         "device": _device(given.acquisition.phase.device),
@@ -132,6 +134,9 @@ def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnPro
         "regions": [region_in_ppb(region) for region in measured],
         "files": files,
     }
+    files.append(_write_result_page(summary, out))
+    on_progress(WRITING, 1.0)
+    return summary
 
 
 def write_summary(out: Path, summary: dict[str, Any]) -> Path:
@@ -258,6 +263,12 @@ def _write_pages(content: bytes, out: Path) -> dict[str, Any]:
     return {"path": path.name, "kind": "summary", "unit": "", "sha256": sha256_of(path)}
 
 
+def _write_result_page(summary: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    path = out / RESULT_PAGE
+    path.write_text(result_page(summary, (out / CONTACT_SHEET).read_bytes()), encoding="utf-8")
+    return {"path": path.name, "kind": "page", "unit": "", "sha256": sha256_of(path)}
+
+
 def _write_maps(arrays: dict[str, np.ndarray], affine_ras: np.ndarray, out: Path) -> list[dict[str, Any]]:
     files = []
     for name, unit in UNITS.items():
@@ -273,7 +284,7 @@ def _write_maps(arrays: dict[str, np.ndarray], affine_ras: np.ndarray, out: Path
 def _draw(
     given: LocalInput, arrays: Mapping[str, np.ndarray], recipe: Recipe, quality: Quality, out: Path
 ) -> dict[str, Any]:
-    path = out / "contact_sheet.png"
+    path = out / CONTACT_SHEET
     magnitude = root_mean_square(given.acquisition.magnitude.cpu().numpy())
     known = quality.as_dict()
     whose = f" · {WHOSE_MAP[quality.susceptibility_source]}" if quality.weights else ""

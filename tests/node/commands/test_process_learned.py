@@ -74,6 +74,9 @@ def test_a_learned_map_comes_with_its_twin_spread_cone_part_and_the_comparison(
     assert {"DICOM uncertainty", "DICOM comparison", "DICOM planar_report", "DICOM summary"} <= made
     assert len({image.SeriesInstanceUID for image in images}) == len(made)
     assert (out / "summary.pdf").read_bytes().startswith(b"%PDF-")
+    page = (out / "summary.html").read_text()
+    assert digest in page
+    assert f"{core['difference_ppb']:.1f}" in page
     assert digest in next(image for image in images if image.Modality == "MR").DerivationDescription
     for words in ("map learned", PASSED.sentence, "classical [ppb]", digest[:16]):
         assert words in printed
