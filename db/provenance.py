@@ -36,12 +36,13 @@ def of_run(session: Session, run: Run) -> dict[str, Any]:
     return {
         "series": {
             "key": source.key,
-            "SeriesInstanceUID": source.series_instance_uid,
+            "SeriesInstanceUID": series.uid_of(session, source),
             "StudyInstanceUID": source.study_instance_uid,
             "state": source.state,
             "revision": run.revision,
             "rule": source.rule,
-            "joined": [partner.series_instance_uid for partner in series.joined_to(session, source.key)],
+            "joined": [partner.series_instance_uid for partner in series.joined_to(session, source.source_key)],
+            "beside": beside(session, source),
         },
         "run": run.key,
         "performed_at": run.performed_at.isoformat(),
@@ -60,6 +61,16 @@ def of_run(session: Session, run: Run) -> dict[str, Any]:
         "peers": deliveries.summary(sent),
         "seal": seal(run),
     }
+
+
+def beside(session: Session, source: Series) -> list[dict[str, Any]]:
+    """Return the other maps of the same series, each with its key, state, rule and recipe."""
+    others = [series.get(session, source.source_key), *series.further_maps(session, source.source_key)]
+    return [
+        {"key": one.key, "state": one.state, "rule": one.rule, "recipe": one.recipe or one.map_by}
+        for one in others
+        if one.key != source.key
+    ]
 
 
 def revisions(session: Session, series_keys: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
@@ -97,17 +108,22 @@ def seal(run: Run) -> dict[str, Any] | None:
 
 
 def find_series(session: Session, text: str) -> list[Series]:
-    """Return the series that `text` names: its key or UID, or the UID of a series or object made from it."""
+    """Return the series that `text` names: its key or UID, or the UID of a series or object made from it.
+
+    A SeriesInstanceUID names a series with all its further maps; a key or an object names one of them.
+    """
     made_from = (
         select(Run.series_key)
         .join(Output, Output.run_key == Run.key)
         .where(or_(Output.series_instance_uid == text, Output.sop_instance_uid == text))
     )
+    with_uid = select(Series.key).where(Series.series_instance_uid == text)
     query = select(Series).where(
         or_(
             Series.key == text,
             Series.series_instance_uid == text,
+            Series.map_of.in_(with_uid),
             Series.key.in_(made_from),
         )
     )
-    return list(session.scalars(query).all())
+    return list(session.scalars(query.order_by(Series.created_at, Series.key)).all())

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Float, ForeignKey, Integer, String, Text, UniqueConstraint, select
+from sqlalchemy import JSON, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db import audit
@@ -53,10 +53,16 @@ class Series(Base):
 
     `revision` grows when an instance arrives after the work began, or a person asks for a new try. `partner_key` of a
     joined series names the series with which it is mapped.
+
+    Where rules map a series by several recipes, each further map is a row of its own, which travels by itself: it has
+    no instances and no `series_instance_uid`; `map_of` names its series and `map_by` its recipe and encoding.
     """
 
     __tablename__ = f"{PREFIX}series"
-    __table_args__ = (UniqueConstraint("series_instance_uid", "sop_class_uid"),)
+    __table_args__ = (
+        UniqueConstraint("series_instance_uid", "sop_class_uid"),
+        Index("uq_lodestone_series_map", "map_of", "map_by", unique=True),
+    )
 
     key: Mapped[str] = mapped_column(String(32), primary_key=True)
     series_instance_uid: Mapped[str | None] = mapped_column(Text)
@@ -73,6 +79,8 @@ class Series(Base):
     sentence: Mapped[str] = mapped_column(Text, default="")
     completeness: Mapped[str] = mapped_column(Text, default="")
     partner_key: Mapped[str | None] = mapped_column(ForeignKey(f"{PREFIX}series.key"), index=True)
+    map_of: Mapped[str | None] = mapped_column(String(32))
+    map_by: Mapped[str | None] = mapped_column(Text)
     progress_step: Mapped[str | None] = mapped_column(String(64))
     progress_fraction: Mapped[float | None] = mapped_column(Float)
     workflow_id: Mapped[str | None] = mapped_column(String(128))
@@ -81,6 +89,11 @@ class Series(Base):
     last_received_at: Mapped[datetime] = mapped_column(Instant, default=now)
     association_ended_at: Mapped[datetime | None] = mapped_column(Instant)
     enqueued_at: Mapped[datetime | None] = mapped_column(Instant)
+
+    @property
+    def source_key(self) -> str:
+        """Return the key of the series that holds the instances: its own, unless this is a further map."""
+        return self.map_of or self.key
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row for printing; times as ISO 8601 text."""
@@ -112,6 +125,31 @@ def create(
     session.flush()
     audit.append(session, "series.received", series.key, {"SeriesInstanceUID": series_uid, "calling_ae": calling_ae})
     return series
+
+
+def create_further(session: Session, source: Series, map_by: str) -> Series:
+    """Add a further map of a series, by another recipe, in state `received`."""
+    further = Series(
+        key=new_key("s"),
+        sop_class_uid=source.sop_class_uid,
+        study_instance_uid=source.study_instance_uid,
+        calling_ae=source.calling_ae,
+        map_of=source.key,
+        map_by=map_by,
+        state=State.RECEIVED,
+        revision=1,
+        n_instances=source.n_instances,
+        destinations=[],
+        sentence="",
+        completeness=source.completeness,
+        created_at=now(),
+        changed_at=now(),
+        last_received_at=source.last_received_at,
+    )
+    session.add(further)
+    session.flush()
+    audit.append(session, "series.received", further.key, {"map_of": source.key, "map_by": map_by})
+    return further
 
 
 def get(session: Session, key: str) -> Series:
@@ -146,7 +184,7 @@ def list_series(session: Session, state: str | None = None, limit: int | None = 
 
 def waiting(session: Session) -> list[Series]:
     """Return the series that have arrived but wait for more or for their turn to be examined, the oldest first."""
-    query = select(Series).where(Series.state == State.RECEIVED, Series.enqueued_at.is_(None))
+    query = select(Series).where(Series.state == State.RECEIVED, Series.enqueued_at.is_(None), Series.map_of.is_(None))
     return list(session.scalars(query.order_by(Series.created_at)).all())
 
 
@@ -161,9 +199,22 @@ def joined_to(session: Session, key: str) -> list[Series]:
     return list(session.scalars(select(Series).where(Series.partner_key == key).order_by(Series.key)).all())
 
 
+def further_maps(session: Session, key: str) -> list[Series]:
+    """Return the further maps of a series, by other recipes than its own, the oldest first."""
+    query = select(Series).where(Series.map_of == key)
+    return list(session.scalars(query.order_by(Series.created_at, Series.key)).all())
+
+
+def uid_of(session: Session, series: Series) -> str | None:
+    """Return the SeriesInstanceUID of a series, or of the one that it is a further map of."""
+    return get(session, series.source_key).series_instance_uid
+
+
 def in_study(session: Session, study_uid: str, states: Sequence[str]) -> list[Series]:
-    """Return a study's series that are in one of `states`."""
-    query = select(Series).where(Series.study_instance_uid == study_uid, Series.state.in_(states))
+    """Return a study's series that are in one of `states`, without further maps."""
+    query = select(Series).where(
+        Series.study_instance_uid == study_uid, Series.state.in_(states), Series.map_of.is_(None)
+    )
     return list(session.scalars(query.order_by(Series.key)).all())
 
 

@@ -6,7 +6,6 @@ NodeError
 │   ├── UnknownSeries        no such series in the record
 │   ├── NoRuleMatches        no routing rule wants this series
 │   ├── IgnoredByRule        a routing rule says that this series is not to be mapped
-│   ├── RulesDisagree        several rules want this series, with different recipes or encodings
 │   ├── AcquisitionDiscontinued  the scanner discontinued the step, and no count proves that the series is whole
 │   └── ArtefactDamaged      a file in the workspace no longer has its digest
 └── Transient
@@ -44,10 +43,6 @@ class NoRuleMatches(Permanent):
 
 class IgnoredByRule(Permanent):
     """A routing rule with `ignore` wants this series; that is no failure."""
-
-
-class RulesDisagree(Permanent):
-    """Several rules want this series and name different recipes or encodings; narrow one, or set match = "first"."""
 
 
 class AcquisitionDiscontinued(Permanent):

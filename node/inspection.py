@@ -46,7 +46,8 @@ class Grid:
 class Inspected:
     """One acquisition, series or file, and what would become of it. No patient data is in it.
 
-    `outcome` is "mapped", "refused" or "ignored"; `reason` says why it is not mapped.
+    `outcome` is "mapped", "refused" or "ignored"; `reason` says why it is not mapped. `further` are the maps that rules
+    ask for beside the first.
     """
 
     series: str
@@ -68,6 +69,7 @@ class Inspected:
     recipe: str = ""
     priority: str = ""
     destinations: tuple[str, ...] = ()
+    further: tuple[Choice, ...] = ()
     phase: str = ""
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = field(default=())
@@ -96,9 +98,10 @@ def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
     header = read_header(found.paths[0])
     frames = [frame for of_file in found.frames for frame in of_file]
     error: Exception | None = found.refusal
-    echoes, choice = None, None
+    echoes: EchoSeries | None = None
+    choices: tuple[Choice, ...] = ()
     try:
-        choice = _choice(found, settings)
+        choices = _choices(found, settings)
         if error is None:
             echoes = read_echo_series(found.paths)
     except PERMANENT as failure:
@@ -106,7 +109,7 @@ def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
     assessment = assess(frames) if frames else None
     geometry = echoes.source.geometry if echoes else _geometry(frames, header)
     reason, outcome = _outcome(error, frames, header, settings)
-    is_wanted = choice is not None and error is None
+    choice = choices[0] if choices and error is None else None
     return Inspected(
         series=" ".join(_texts(header, "SeriesNumber", "SeriesDescription")) or found.description,
         scanner=", ".join(_texts(header, "Manufacturer", "ManufacturerModelName", "SoftwareVersions")),
@@ -123,22 +126,23 @@ def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
         reason_class=type(error).__name__ if error else "",
         reason=reason,
         missing=tuple(assessment.missing) if assessment and type(error).__name__ in GAPS else (),
-        rule=choice.rule if is_wanted and choice else "",
-        recipe=choice.recipe if is_wanted and choice else "",
-        priority=choice.priority if is_wanted and choice else "",
-        destinations=choice.destinations if is_wanted and choice else (),
+        rule=choice.rule if choice else "",
+        recipe=choice.recipe if choice else "",
+        priority=choice.priority if choice else "",
+        destinations=choice.destinations if choice else (),
+        further=choices[1:] if choice else (),
         phase=echoes.source.phase_scaling if echoes else "",
         notes=(*echoes.source.notes, *echoes.source.ignored) if echoes else (),
         advice=tuple(_advice(error, outcome, frames, header, echoes)),
     )
 
 
-def _choice(found: FoundAcquisition, settings: Settings) -> Choice:
+def _choices(found: FoundAcquisition, settings: Settings) -> tuple[Choice, ...]:
     held = list(zip(found.paths, found.frames or [()] * len(found.paths), strict=True))
-    choice = choose(settings.rules, values_in(held), settings.routing.match)
+    choices = choose(settings.rules, values_in(held), settings.routing.match)
     # A recipe that cannot be read ends the series in the node as well.
-    read_recipe(choice.recipe, settings.recipes_directory)
-    return choice
+    read_recipe(choices[0].recipe, settings.recipes_directory)
+    return choices
 
 
 def _outcome(

@@ -26,13 +26,13 @@ MOST_VALUES = 8
 
 @dataclass(frozen=True)
 class Route:
-    """One series: its files, what every rule says of it, and the choice, or why there is none."""
+    """One series: its files, what every rule says of it, and the maps that are chosen, or why there is none."""
 
     series: str
     series_uid: str
     n_files: int
     judgements: tuple[Judgement, ...]
-    choice: Choice | None
+    choices: tuple[Choice, ...]
     reason: str = ""
     reason_class: str = ""
 
@@ -66,17 +66,18 @@ def routes(paths: Sequence[Path], settings: Settings) -> list[Route]:
 def _route(name: str, uid: str, held: Sequence[Held], settings: Settings) -> Route:
     values_of = values_in(held)
     judgements = tuple(judge(settings.rules, values_of))
-    choice, reason, reason_class = None, "", ""
+    choices: tuple[Choice, ...] = ()
+    reason, reason_class = "", ""
     try:
-        choice = choose(settings.rules, values_of, settings.routing.match)
+        choices = choose(settings.rules, values_of, settings.routing.match)
         # No rule changes what a report or a spin echo is: the step that reads the series would say so.
         _require_images(held)
     except (Permanent, DicomError) as refusal:
         frames = [frame for _, of_file in held for frame in of_file]
         image_type = [str(word) for word in values_of("ImageType")]
-        choice, reason_class = None, type(refusal).__name__
+        choices, reason_class = (), type(refusal).__name__
         reason = why_ignored(refusal, frames, image_type, bool(settings.rules)) or str(refusal)
-    return Route(name or "without a number", uid, len(held), judgements, choice, reason, reason_class)
+    return Route(name or "without a number", uid, len(held), judgements, choices, reason, reason_class)
 
 
 def _require_images(held: Sequence[Held]) -> None:

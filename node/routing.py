@@ -1,4 +1,4 @@
-"""Which recipe, how soon, which peers? What the rules say of a series' attributes, and why, in words.
+"""Which recipes, how soon, which peers? What the rules say of a series' attributes, and why, in words.
 
 Pure: the attributes come in as a function from a keyword, or a path of keywords, to values. Of several values one that
 fits is enough: an image type has several words, a multi-echo series several echo times.
@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.errors import IgnoredByRule, NoRuleMatches, RulesDisagree
-from node.rule_settings import Condition, Match, Priority, Rule
+from node.errors import IgnoredByRule, NoRuleMatches
+from node.rule_settings import CLASSIC, Condition, Match, Priority, Rule
 
 Value = str | float
 Values = Sequence[Value]
@@ -24,7 +24,7 @@ _PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to become of a series: the names of the rules that say so, and what they say together."""
+    """One map that is to be made of a series: the names of the rules that ask for it, and what they say together."""
 
     rules: tuple[str, ...]
     recipe: str
@@ -36,6 +36,11 @@ class Choice:
     def rule(self) -> str:
         """Return the names of the rules as one text."""
         return " + ".join(self.rules)
+
+    @property
+    def map_by(self) -> str:
+        """Return what tells this map from others of the same series: its recipe, and its encoding where not usual."""
+        return self.recipe if self.encoding == CLASSIC else f"{self.recipe} {self.encoding}"
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,10 @@ def judge(rules: Sequence[Rule], values_of: ValuesOf) -> list[Judgement]:
     ]
 
 
-def choose(rules: Sequence[Rule], values_of: ValuesOf, match: Match = "first") -> Choice:
-    """Return what the rules that want a series say: the first of them, or all of them together.
+def choose(rules: Sequence[Rule], values_of: ValuesOf, match: Match = "first") -> tuple[Choice, ...]:
+    """Return which maps a series is to become: that of the first rule that wants it, or those of all such rules.
+
+    Rules that name the same recipe and encoding ask for one map together. The map of the first rule stands first.
 
     Raises
     ------
@@ -84,8 +91,6 @@ def choose(rules: Sequence[Rule], values_of: ValuesOf, match: Match = "first") -
         No rule wants it; the sentence names, for each rule, the first condition that does not hold.
     IgnoredByRule
         A rule that decides says that it is not to be mapped.
-    RulesDisagree
-        All rules are asked, and two that want it name different recipes or encodings.
     """
     judgements = judge(rules, values_of)
     wanting = [judgement.rule for judgement in judgements if judgement.wants]
@@ -100,22 +105,33 @@ def choose(rules: Sequence[Rule], values_of: ValuesOf, match: Match = "first") -
     for rule in deciding:
         if rule.ignore:
             raise IgnoredByRule(f"Rule {rule.name!r} says that this series is not to be mapped.")
-    return _together(deciding)
+    alike: dict[tuple[str, str], list[Rule]] = {}
+    for rule in deciding:
+        alike.setdefault((rule.recipe, rule.encoding), []).append(rule)
+    return tuple(_together(group) for group in alike.values())
+
+
+def own_choice(choices: Sequence[Choice], map_by: str | None) -> Choice:
+    """Return the choice that concerns a series itself, or one of its further maps by what tells that from others.
+
+    Raises
+    ------
+    NoRuleMatches
+        No rule asks for that further map any more.
+    """
+    if map_by is None:
+        return choices[0]
+    for choice in choices[1:]:
+        if choice.map_by == map_by:
+            return choice
+    raise NoRuleMatches(f"No rule asks for a further map of this series by recipe {map_by!r} any more.")
 
 
 def _together(rules: Sequence[Rule]) -> Choice:
-    first = rules[0]
-    for other in rules[1:]:
-        if (other.recipe, other.encoding) != (first.recipe, first.encoding):
-            raise RulesDisagree(
-                f"Rules {first.name!r} and {other.name!r} both want this series, by recipe {first.recipe!r} "
-                f"({first.encoding}) and by recipe {other.recipe!r} ({other.encoding}), but a series becomes one map: "
-                'narrow one of them in node.toml, or set match = "first" in [routing].'
-            )
     return Choice(
         rules=tuple(rule.name for rule in rules),
-        recipe=first.recipe,
-        encoding=first.encoding,
+        recipe=rules[0].recipe,
+        encoding=rules[0].encoding,
         priority=URGENT if any(rule.priority == URGENT for rule in rules) else ROUTINE,
         destinations=tuple(dict.fromkeys(name for rule in rules for name in rule.destinations)),
     )

@@ -16,6 +16,7 @@ from node.settings_errors import nearest
 Scalar = bool | int | float | str
 Priority = Literal["urgent", "routine"]
 Match = Literal["first", "all"]
+CLASSIC: Literal["classic"] = "classic"
 
 
 def _path(path: str) -> str:
@@ -99,7 +100,7 @@ class Rule(BaseModel, extra="forbid", frozen=True):
     ignore: bool = False
     recipe: str = "default"
     priority: Priority = "routine"
-    encoding: Literal["classic", "as_source"] = "classic"
+    encoding: Literal["classic", "as_source"] = CLASSIC
     destinations: tuple[str, ...] = ()
     when: Annotated[dict[AttributePath, Condition], BeforeValidator(_dotted)] = Field(default_factory=dict)
 
@@ -116,8 +117,9 @@ class Rule(BaseModel, extra="forbid", frozen=True):
 class RoutingSection(BaseModel, extra="forbid", frozen=True):
     """Whether the first rule that wants a series decides, or all that want it do.
 
-    With `all`, one map goes to the destinations of every rule that wants the series, as soon as the most urgent one
-    asks; rules that disagree about recipe or encoding end the series with their names, and one that ignores it decides.
+    With `all`, a series is mapped once for every recipe (and encoding) that rules ask for; rules that name the same one
+    share its map, which goes to the destinations of each, as soon as the most urgent of them asks. Every map has a
+    journey of its own: its run, objects, deliveries and record. A rule that ignores the series decides alone.
     """
 
     match: Match = "first"

@@ -25,8 +25,12 @@ def describe_run(
     node_ae_title: str,
     performed_at: datetime,
     research_use_only: bool,
+    map_by: str = "",
 ) -> RunDescription:
-    """Return a run in the words in which its objects describe it; `quality` is what `Quality.as_dict` gives."""
+    """Return a run in the words in which its objects describe it; `quality` is what `Quality.as_dict` gives.
+
+    `map_by` tells a further map of a series from its first.
+    """
     weights = quality.get("weights", {})
     identity = [software["lodestone"], software["code_revision"], node_ae_title, *weights.values()]
     return RunDescription(
@@ -43,6 +47,7 @@ def describe_run(
         research_use_only=research_use_only,
         weights=tuple(sorted(weights.items())),
         map_sentence=map_sentence(quality),
+        map_by=map_by,
     )
 
 

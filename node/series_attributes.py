@@ -18,7 +18,7 @@ from node.engine import PriorityOf
 from node.errors import Permanent
 from node.inbox import Inbox
 from node.purpose import why_ignored
-from node.routing import URGENT, Value, Values, ValuesOf, choose
+from node.routing import URGENT, Value, Values, ValuesOf, choose, own_choice
 from node.services import Services
 from node.settings import Settings
 
@@ -70,7 +70,8 @@ def priority_by_rules(settings: Settings, inbox: Inbox) -> PriorityOf:
         if not is_any_urgent:
             return engine.ROUTINE
         try:
-            choice = choose(settings.rules, values_in(_held(session, current, inbox)), settings.routing.match)
+            choices = choose(settings.rules, values_in(_held(session, current, inbox)), settings.routing.match)
+            choice = own_choice(choices, current.map_by)
         except Permanent:
             # Why no rule wants it is said by the step that reads the series.
             return engine.ROUTINE
@@ -89,6 +90,6 @@ def reason_to_ignore(services: Services, series_key: str, error: Exception) -> s
 
 
 def _held(session: Session, current: Series, inbox: Inbox) -> list[Held]:
-    keys = [current.key, *(partner.key for partner in series.joined_to(session, current.key))]
+    keys = [current.source_key, *(partner.key for partner in series.joined_to(session, current.source_key))]
     rows = instances.of_series(session, keys)
     return [(inbox.path(row.inbox_name), [FrameHeader.from_json(frame) for frame in row.frames or []]) for row in rows]

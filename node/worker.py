@@ -24,6 +24,7 @@ from db.series import State
 from node import app, engine, log
 from node.completeness_sweep import Sweep
 from node.journey import delivered
+from node.journey.assembled_further import end_waiting_further
 from node.journey.order import AFTER_SENDING, IN_THE_WORKER
 from node.series_attributes import reason_to_ignore
 from node.services import Services
@@ -154,6 +155,7 @@ def end(key: str, revision: int, state: State, error_class: str, sentence: str) 
             return
         details = {"during": current.state}
         series.change_state(session, current, state, details, sentence, error_class)
+        end_waiting_further(session, current)
     say = logger.info if state == State.IGNORED else logger.warning
     say(f"series.{state}", series_key=key, revision=revision, error_class=error_class)
 

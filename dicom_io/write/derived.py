@@ -158,7 +158,11 @@ def describe_making(target: Dataset, source: SourceSeries, run: RunDescription, 
     target.InstanceCreationDate = target.SeriesDate = target.ContentDate = date
     target.InstanceCreationTime = target.SeriesTime = target.ContentTime = time
     suffix = " - RESEARCH USE ONLY" if run.research_use_only else ""
-    target.SeriesDescription = plain_text(f"{description} Lodestone {run.software_version}{suffix}", 64)
+    software = f" Lodestone {run.software_version}{suffix}"
+    # The software and its research flag stay whole, however long the name of a further map is.
+    room = max(0, 63 - len(description) - len(software))
+    further = f" {plain_text(run.map_by, 64)[:room]}".rstrip()
+    target.SeriesDescription = plain_text(f"{description}{further}{software}", 64)
     target.Manufacturer = MANUFACTURER
     target.ManufacturerModelName = MANUFACTURER
     target.DeviceSerialNumber = plain_text(run.node_ae_title, 64)

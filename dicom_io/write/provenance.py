@@ -52,7 +52,7 @@ class RunDescription:
     `reference` the tissue that is zero. `weights` holds name and SHA-256 of the weights of every network of the recipe;
     where there is one, `map_sentence` says whether the map is the network's, and why. `performed_at` must be the same
     on every retry: it is written into the bytes. `device_uid` changes whenever the software or its weights change
-    (IHE AIR 6.5.3.1).
+    (IHE AIR 6.5.3.1). `map_by` tells a further map of the same series from the first, in UIDs and in the series' name.
     """
 
     software_version: str
@@ -68,12 +68,14 @@ class RunDescription:
     research_use_only: bool = True
     weights: tuple[tuple[str, str], ...] = ()
     map_sentence: str = ""
+    map_by: str = ""
 
     @property
     def identity(self) -> tuple[str, ...]:
         """Return what, besides the voxels, makes two runs' objects different objects."""
         weights = (sha256 for _, sha256 in self.weights)
-        return self.input_digest, self.recipe_digest, self.software_version, self.code_revision, *weights
+        further = (self.map_by,) if self.map_by else ()
+        return self.input_digest, self.recipe_digest, self.software_version, self.code_revision, *weights, *further
 
     @property
     def weights_sentence(self) -> str:

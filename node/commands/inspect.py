@@ -12,6 +12,7 @@ from dicom_io.errors import NotDicom
 from dicom_io.read.reader import find_acquisitions
 from node.commands.console import StepDisplay, counted, out, print_json
 from node.inspection import IGNORED, MAPPED, REFUSED, Grid, Inspected, inspect
+from node.routing import Choice
 from node.rule_settings import Rule
 from node.settings import Settings, load_settings, parse_settings
 
@@ -70,12 +71,17 @@ def _rows(one: Inspected) -> list[tuple[str, str]]:
         *(("note", note) for note in one.notes),
     ]
     if one.outcome == MAPPED:
-        where = ", ".join(one.destinations) or "nobody (the rule names no destination)"
-        rows.append(("would do", f"map by recipe {one.recipe}, {one.priority}, for {where}; rule {one.rule!r}"))
+        rows.append(("would do", _plan(one)))
+        rows += [("and also", _plan(choice)) for choice in one.further]
     else:
         rows.append(("why not", one.reason))
     rows += [("missing", what) for what in one.missing]
     return rows + [("advice", f"{what[:1].upper()}{what[1:]}.") for what in one.advice]
+
+
+def _plan(chosen: Inspected | Choice) -> str:
+    where = ", ".join(chosen.destinations) or "nobody (the rule names no destination)"
+    return f"map by recipe {chosen.recipe}, {chosen.priority}, for {where}; rule {chosen.rule!r}"
 
 
 def _echoes(times_ms: Sequence[float]) -> str:

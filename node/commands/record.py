@@ -52,7 +52,7 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
         sent = db.deliveries.summaries(session, {series.key: series.revision for series in known})
         runs_of = db.provenance.revisions(session, [series.key for series in known])
         rows = [
-            series.as_dict() | {"peers": sent.get(series.key, {}), "revisions": runs_of.get(series.key, [])}
+            listing(session, series) | {"peers": sent.get(series.key, {}), "revisions": runs_of.get(series.key, [])}
             for series in known
         ]
     if as_json:
@@ -71,11 +71,16 @@ def list_series(config: Path, state: str | None, limit: int | None, as_json: boo
             styled_state(row["state"]),
             str(row["n_instances"]),
             row["calling_ae"],
-            f"{row['rule']} → {row['recipe']}" if row["recipe"] else "",
+            f"{row['rule']} → {row['recipe']}" if row["recipe"] else row["map_by"] or "",
             moment(row["changed_at"]),
             row["sentence"] or under_way(row) or waited_for(row),
         )
     out.print(table)
+
+
+def listing(session: Session, series: Series) -> dict[str, Any]:
+    """Return a series' row; that of a further map with the SeriesInstanceUID of its series."""
+    return series.as_dict() | {"series_instance_uid": db.series.uid_of(session, series)}
 
 
 def show_series(text: str, config: Path, as_json: bool) -> None:
@@ -102,8 +107,9 @@ def story(session: Session, series: Series) -> dict[str, Any]:
     """Return a series with its instances, its newest run and its events."""
     run = db.runs.find(session, series.key, series.revision)
     return {
-        **series.as_dict(),
-        "instances": [instance.as_input() for instance in db.instances.of_series(session, [series.key])],
+        **listing(session, series),
+        "instances": [instance.as_input() for instance in db.instances.of_series(session, [series.source_key])],
+        "beside": db.provenance.beside(session, series),
         "run": db.provenance.of_run(session, run) if run else None,
         "revisions": db.provenance.revisions(session, [series.key]).get(series.key, []),
         "events": [event.as_dict() for event in db.audit.list_events(session, series.key)],
@@ -122,6 +128,8 @@ def print_story(one: dict[str, Any]) -> None:
             head.add_row(label, value)
     if one["recipe"]:
         head.add_row("rule", f"{one['rule']} → recipe {one['recipe']} → {', '.join(one['destinations']) or 'nobody'}")
+    for other in one["beside"]:
+        head.add_row("also mapped", f"as {other['key']} by recipe {other['recipe']}: {other['state']}")
     for earlier in (made for made in one["revisions"] if made["revision"] != one["revision"]):
         head.add_row(f"revision {earlier['revision']}", earlier_revision(earlier))
     head.add_row(f"revision {one['revision']}", "the present one")
@@ -193,11 +201,12 @@ def in_ppb(region: dict[str, Any]) -> dict[str, Any]:
 def print_audit(config: Path, text: str | None, limit: int | None, as_json: bool) -> None:
     """Print events, the oldest first."""
     with reading(config) as session:
-        key = text
+        subjects: list[str | None] = [text]
         if text:
-            found = db.provenance.find_series(session, text)
-            key = found[0].key if found else text
-        events = [event.as_dict() for event in db.audit.list_events(session, key, limit)]
+            # One UID may name several maps of a series; the events of all are told in their one order.
+            subjects = [series.key for series in db.provenance.find_series(session, text)] or [text]
+        found = [event for subject in subjects for event in db.audit.list_events(session, subject, limit)]
+        events = [event.as_dict() for event in sorted(found, key=lambda event: event.number)[-(limit or 0) :]]
     if as_json:
         print_json(events)
         return

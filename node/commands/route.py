@@ -10,7 +10,7 @@ from rich.text import Text
 from node.commands.console import counted, out, print_json
 from node.commands.inspect import rules_to_go_by
 from node.routes import Route, routes, told
-from node.routing import Judgement
+from node.routing import Choice, Judgement
 from node.rule_settings import Match
 
 NODE_TOML = Path("node.toml")
@@ -39,7 +39,8 @@ def _print(route: Route, match: Match) -> None:
         for answer in judgement.answers:
             out.print(f"      {'holds' if answer.holds else 'fails'}: {told(answer)}", soft_wrap=True)
         is_decided = is_decided or judgement.wants
-    out.print(Text.assemble("  → ", outcome(route)), soft_wrap=True)
+    for sentence in outcomes(route):
+        out.print(Text.assemble("  → ", sentence), soft_wrap=True)
 
 
 def _verdict(judgement: Judgement, is_late: bool) -> str:
@@ -52,11 +53,14 @@ def _verdict(judgement: Judgement, is_late: bool) -> str:
     return f"{wants}, but an earlier rule has decided" if is_late else wants
 
 
-def outcome(route: Route) -> str:
-    """Return what would become of a series, in one sentence."""
-    if route.choice is None:
-        return f"Not mapped. {route.reason}"
-    choice = route.choice
+def outcomes(route: Route) -> list[str]:
+    """Return what would become of a series, in one sentence for every map."""
+    if not route.choices:
+        return [f"Not mapped. {route.reason}"]
+    return [_outcome(choice) for choice in route.choices]
+
+
+def _outcome(choice: Choice) -> str:
     where = ", ".join(choice.destinations) or "nobody: no destination is named"
     return (
         f"Rule {choice.rule!r}: recipe {choice.recipe}, {choice.priority}, encoding {choice.encoding}, sent to {where}."
@@ -68,10 +72,11 @@ def _document(route: Route) -> dict[str, Any]:
         "series": route.series,
         "SeriesInstanceUID": route.series_uid,
         "n_files": route.n_files,
-        "choice": asdict(route.choice) if route.choice else None,
+        "choice": asdict(route.choices[0]) if route.choices else None,
+        "further": [asdict(choice) for choice in route.choices[1:]],
         "reason": route.reason,
         "class": route.reason_class,
-        "sentence": outcome(route),
+        "sentence": " ".join(outcomes(route)),
         "rules": [
             {
                 "name": judgement.rule.name,

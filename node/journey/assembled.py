@@ -1,4 +1,4 @@
-"""assembled: instances have become one ordered acquisition, and a rule has said what is to become of it."""
+"""assembled: instances have become one ordered acquisition, and rules have said what is to become of it."""
 
 from collections.abc import Sequence
 
@@ -11,27 +11,27 @@ from db.series import Series, State
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.reader import read_echo_series
 from node.convert import acquisition_artefact
+from node.journey.assembled_further import open_further
 from node.recipe_files import read_recipe
-from node.routing import choose
+from node.routing import choose, own_choice
 from node.series_attributes import values_in
 from node.services import Services
 from node.software import software
 
 ACQUISITION = "acquisition"
 AS_SOURCE = "encoded_as_source"
+MAP_BY = "map_by"
 
 
 def step(series_key: str, services: Services) -> None:
-    """Read the series into one ordered acquisition, choose its rule, and open its run.
+    """Read the series into one ordered acquisition, choose its rule, and open its run and its further maps.
 
     Raises
     ------
     NoRuleMatches
-        No rule wants the series.
+        No rule wants the series, or this further map of it.
     IgnoredByRule
         A rule says that it is not to be mapped.
-    RulesDisagree
-        Several rules want it, by different recipes.
     DicomError
         The instances form no acquisition that can be mapped; the class and the sentence say why.
     ArtefactDamaged
@@ -42,18 +42,19 @@ def step(series_key: str, services: Services) -> None:
         current = series.get(session, series_key)
         if series.has_reached(current, State.ASSEMBLED):
             return
-        revision = current.revision
+        revision, map_by = current.revision, current.map_by
         rows = inputs_of(session, current)
     paths = [services.inbox.verify(row.inbox_name, row.sha256) for row in rows]
     held = [(path, _frames(row)) for path, row in zip(paths, rows, strict=True)]
-    choice = choose(services.settings.rules, values_in(held), services.settings.routing.match)
+    choices = choose(services.settings.rules, values_in(held), services.settings.routing.match)
+    choice = own_choice(choices, map_by)
     recipe, recipe_text = read_recipe(choice.recipe, services.settings.recipes_directory)
     uids = {path: row.sop_instance_uid for path, row in zip(paths, rows, strict=True)}
     echoes = read_echo_series(paths, name_of=lambda path: f"instance {uids[path]}")
     arrays, metadata = acquisition_artefact(echoes)
     digest = services.workspace.put(arrays, metadata)
     facts = {**metadata, "vendor": echoes.source.vendor, "phase_scaling": echoes.source.phase_scaling}
-    facts[AS_SOURCE] = choice.encoding == "as_source"
+    facts |= {AS_SOURCE: choice.encoding == "as_source", MAP_BY: map_by or ""}
     facts |= {"notes": list(echoes.source.notes), "ignored": list(echoes.source.ignored)}
     with services.database.begin() as session:
         current = series.get(session, series_key)
@@ -76,11 +77,13 @@ def step(series_key: str, services: Services) -> None:
         details = {"n_inputs": len(rows), "rule": choice.rule, "recipe": recipe.name, "artefact": digest}
         details["priority"] = choice.priority
         series.change_state(session, current, State.ASSEMBLED, details)
+        if map_by is None:
+            open_further(session, services, current, choices[1:])
 
 
 def inputs_of(session: Session, current: Series) -> list[Instance]:
     """Return the instances that take part: the series' own and those of a half that was joined to it."""
-    keys = [current.key, *(partner.key for partner in series.joined_to(session, current.key))]
+    keys = [current.source_key, *(partner.key for partner in series.joined_to(session, current.source_key))]
     return instances.of_series(session, keys)
 
 

@@ -15,7 +15,7 @@ from db.series import State
 from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
 from node.convert import root_mean_square
-from node.journey.assembled import ACQUISITION, AS_SOURCE, inputs_of
+from node.journey.assembled import ACQUISITION, AS_SOURCE, MAP_BY, inputs_of
 from node.journey.mapped import MAPS
 from node.objects import MadeObject, Outcome, Regions, Wanted, make_objects, measure_regions
 from node.region_labels import labels_on_grid
@@ -104,6 +104,7 @@ def _make(
         node_ae_title=settings.node.ae_title,
         performed_at=run.performed_at,
         research_use_only=settings.output.research_use_only,
+        map_by=str(run.acquisition.get(MAP_BY, "")),
     )
     outcome = Outcome(maps.arrays, run.quality, measured, regions, magnitude)
     wanted = Wanted(kinds, recipe.companions, bool(run.acquisition.get(AS_SOURCE)))

@@ -24,6 +24,7 @@ from dicom_io.series import Part
 from node.completeness import Arrival, Decision, Verdict, belong_together, lacking_part
 from node.completeness_announced import decide_as_announced
 from node.inbox import StoredInstance
+from node.journey.assembled_further import end_waiting_further, reopen_with_further
 from node.journey.received_steps import announcement_of
 from node.services import Services
 from node.settings import CompletenessSection
@@ -133,11 +134,14 @@ def step(series_key: str, services: Services) -> None:
         elif decision.verdict is Verdict.REFUSE:
             during = {"during": waiting.state, "n_instances": waiting.n_instances}
             series.change_state(session, waiting, State.REFUSED, during, decision.sentence, decision.refusal_class)
+            end_waiting_further(session, waiting)
             log.warning("series.refused", series_key=waiting.key, error_class=decision.refusal_class)
 
 
 def retry(services: Services, series_key: str, reason: str = "asked by a person") -> None:
     """Start a series that was refused, has failed or was recorded once more, from its received bytes.
+
+    Its further maps stay what they are, but for those that have never been assembled; each can be retried by itself.
 
     Raises
     ------
@@ -187,7 +191,7 @@ def _reopen_for_late_instance(session: Session, owner: Series) -> None:
         owner = series.get(session, owner.partner_key)
         owner.last_received_at = now()
     if owner.state != State.RECEIVED or owner.enqueued_at is not None:
-        series.reopen(session, owner, "an instance arrived after the work had begun")
+        reopen_with_further(session, owner, "an instance arrived after the work had begun")
 
 
 def _set_aside(session: Session, stored: StoredInstance, calling_ae: str, first: Instance) -> Receipt:
@@ -232,7 +236,8 @@ def _about(stored: StoredInstance, calling_ae: str) -> dict[str, Any]:
 
 
 def _is_waiting(waiting: Series) -> bool:
-    return waiting.state == State.RECEIVED and waiting.enqueued_at is None
+    # A further map does not wait for instances but for its series.
+    return waiting.state == State.RECEIVED and waiting.enqueued_at is None and waiting.map_of is None
 
 
 def _examine(session: Session, waiting: Series, limits: CompletenessSection) -> Decision:
@@ -268,7 +273,7 @@ def _join(session: Session, waiting: Series, other: Series) -> Series:
     leads = frames_of(session, [waiting.key])[0].part in (Part.MAGNITUDE, Part.REAL)
     leader, follower = (waiting, other) if leads else (other, waiting)
     if leader.state == State.REFUSED:
-        series.reopen(session, leader, "the images that it lacked have arrived")
+        reopen_with_further(session, leader, "the images that it lacked have arrived")
     leader.last_received_at = max(leader.last_received_at, follower.last_received_at)
     ends = (leader.association_ended_at, follower.association_ended_at)
     leader.association_ended_at = max((end for end in ends if end is not None), default=None)

@@ -1,6 +1,7 @@
 """A series moves along the seven words in their order, and every move leaves a row in the audit."""
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from db import audit, series
 from db.errors import NotInRecord, StateConflict, Superseded
@@ -23,6 +24,20 @@ def test_each_word_follows_the_one_before_and_is_audited(database: Database, key
         assert series.get(session, key).state == State.RECORDED
         events = [row.event for row in audit.list_events(session, key)]
     assert events == [f"series.{state}" for state in JOURNEY]
+
+
+def test_a_further_map_is_found_with_its_series_and_by_each_recipe_once(database: Database, key: str) -> None:
+    with database.begin() as session:
+        further = series.create_further(session, series.get(session, key), "v_sharp_tv")
+        assert (series.uid_of(session, further), further.source_key) == ("1.2.3", key)
+    with database.read() as session:
+        assert [one.key for one in series.further_maps(session, key)] == [further.key]
+        assert [one.key for one in series.waiting(session)] == [key]
+        assert [row.details for row in audit.list_events(session, further.key)] == [
+            {"map_of": key, "map_by": "v_sharp_tv"}
+        ]
+    with pytest.raises(IntegrityError), database.begin() as session:
+        series.create_further(session, series.get(session, key), "v_sharp_tv")
 
 
 @pytest.mark.parametrize("state", [State.RECONSTRUCTED, State.MAPPED, State.DELIVERED, State.RECORDED, State.RECEIVED])

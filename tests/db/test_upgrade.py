@@ -74,6 +74,24 @@ def test_an_upgraded_record_keeps_its_series_and_says_what_its_deliveries_rest_o
     database.close()
 
 
+def test_a_further_map_outlives_the_way_back_as_a_series_without_a_uid(url: str) -> None:
+    fill_first_schema(url)
+    migrate(url)
+    database = Database(url)
+    with database.begin() as session:
+        assert series.get(session, "s-1").map_of is None
+        further = series.create_further(session, series.get(session, "s-1"), "v_sharp_tv").key
+    database.close()
+    move(url, "0003", "downgrade")
+    move(url, "0004")
+    database = Database(url)
+    with database.read() as session:
+        assert series.get(session, further).series_instance_uid is None
+        assert series.get(session, "s-1").series_instance_uid == "1.2.3"
+        assert audit.verify(session).is_intact
+    database.close()
+
+
 def test_a_record_can_go_back_to_the_schema_it_came_from(url: str) -> None:
     fill_first_schema(url)
     migrate(url)

@@ -8,8 +8,8 @@ from pydicom import Dataset
 from dicom_io.instance import open_instance
 from dicom_io.read.attributes import attribute_values
 from dicom_io.read.headers import read_frame_headers
-from node.errors import IgnoredByRule, InvalidSettings, NoRuleMatches, RulesDisagree
-from node.routing import choose, holds, in_words, judge
+from node.errors import IgnoredByRule, InvalidSettings, NoRuleMatches
+from node.routing import choose, holds, in_words, judge, own_choice
 from node.rule_settings import Condition, Rule
 from node.series_attributes import values_in
 from node.settings import load_settings, parse_settings
@@ -80,9 +80,9 @@ def test_the_first_rule_that_fits_decides() -> None:
         Rule(name="3 T", when={"MagneticFieldStrength": Condition(at_least=2.5)}, recipe="v_sharp_tv"),
         Rule(name="all"),
     ]
-    assert choose(rules, values_of).rule == "3 T"
-    assert choose(rules, values_of).recipe == "v_sharp_tv"
-    assert choose(rules[2:], values_of).rule == "all"
+    (chosen,) = choose(rules, values_of)
+    assert (chosen.rule, chosen.recipe) == ("3 T", "v_sharp_tv")
+    assert [choice.rule for choice in choose(rules[2:], values_of)] == ["all"]
 
 
 def test_all_rules_together_send_one_map_everywhere_as_soon_as_the_most_urgent_asks() -> None:
@@ -91,17 +91,33 @@ def test_all_rules_together_send_one_map_everywhere_as_soon_as_the_most_urgent_a
         Rule(name="stroke", destinations=("STROKE", "PACS"), priority="urgent"),
         Rule(name="7 T", destinations=("RESEARCH",), when={"MagneticFieldStrength": Condition(at_least=6)}),
     ]
-    first, together = choose(rules, values_of), choose(rules, values_of, "all")
+    (first,), (together,) = choose(rules, values_of), choose(rules, values_of, "all")
     assert (first.rule, first.destinations, first.priority) == ("ward", ("PACS",), "routine")
     assert (together.rule, together.destinations) == ("ward + stroke", ("PACS", "STROKE"))
     assert together.priority == "urgent"
 
 
-def test_rules_that_disagree_about_the_recipe_are_named_when_all_are_asked() -> None:
-    rules = [Rule(name="one"), Rule(name="other", recipe="v_sharp_tv")]
-    assert choose(rules, values_of).recipe == "default"
-    with pytest.raises(RulesDisagree, match="'one' and 'other' both want"):
-        choose(rules, values_of, "all")
+def test_rules_with_other_recipes_ask_for_a_map_each_when_all_are_asked() -> None:
+    rules = [
+        Rule(name="ward", destinations=("PACS",)),
+        Rule(name="study", recipe="v_sharp_tv", destinations=("RESEARCH",), priority="urgent"),
+        Rule(name="modern", encoding="as_source"),
+        Rule(name="twin", recipe="v_sharp_tv", destinations=("PACS",)),
+    ]
+    assert [choice.rule for choice in choose(rules, values_of)] == ["ward"]
+    ward, study, modern = choose(rules, values_of, "all")
+    assert (ward.rules, ward.destinations, ward.priority) == (("ward",), ("PACS",), "routine")
+    assert (study.rules, study.destinations, study.priority) == (("study", "twin"), ("RESEARCH", "PACS"), "urgent")
+    assert [one.map_by for one in (ward, study, modern)] == ["default", "v_sharp_tv", "default as_source"]
+
+
+def test_a_further_map_is_told_from_the_first_and_from_one_that_nobody_asks_for() -> None:
+    choices = choose([Rule(name="one"), Rule(name="other", recipe="v_sharp_tv")], values_of, "all")
+    assert own_choice(choices, None).rule == "one"
+    assert own_choice(choices, "v_sharp_tv").rule == "other"
+    for gone in ("default", "learned"):
+        with pytest.raises(NoRuleMatches, match=f"'{gone}' any more"):
+            own_choice(choices, gone)
 
 
 @pytest.mark.parametrize("match", ["first", "all"])
@@ -109,7 +125,7 @@ def test_a_series_that_a_rule_ignores_is_not_mapped(match: str) -> None:
     rules = [Rule(name="not these", ignore=True, when={"EchoTime": Condition(exists=True)}), Rule(name="rest")]
     with pytest.raises(IgnoredByRule, match="'not these'"):
         choose(rules, values_of, match)
-    assert choose(rules, lambda keyword: [], match).rule == "rest"
+    assert [choice.rule for choice in choose(rules, lambda keyword: [], match)] == ["rest"]
 
 
 def test_every_condition_of_a_rule_must_hold() -> None:
@@ -171,7 +187,7 @@ def test_attributes_within_sequences_are_reached_by_their_path(key: str, tmp_pat
         steps[1].ScheduledProcedureStepDescription = "Head QSM"
         image.RequestAttributesSequence = steps
     asked = scans.write(tmp_path / "asked", images[:2])
-    assert choose(rules, values_in(held(asked))).rule == "asked for"
+    assert [choice.rule for choice in choose(rules, values_in(held(asked)))] == ["asked for"]
     assert values_in(held(asked))("RequestAttributesSequence") == [2.0]
     with pytest.raises(NoRuleMatches, match=f"another {IN_A_SEQUENCE}"):
         choose(rules, values_in(held(plain)))

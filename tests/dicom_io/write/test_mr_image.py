@@ -36,6 +36,23 @@ def test_the_modality_transform_changes_no_value(simulated: SourceSeries, run_de
     np.testing.assert_array_equal(apply_modality_lut(image.pixel_array, image), image.pixel_array)
 
 
+@pytest.mark.parametrize(
+    "name", ["v_sharp_tv", "default as_source", "a recipe whose name is longer than any series' name"]
+)
+def test_a_further_map_of_one_series_has_uids_and_a_name_of_its_own(
+    simulated: SourceSeries, run_description: RunDescription, name: str
+) -> None:
+    first = susceptibility_series(map_of(simulated), simulated, run_description)[0]
+    further = susceptibility_series(map_of(simulated), simulated, replace(run_description, map_by=name))[0]
+    assert first.SeriesInstanceUID != further.SeriesInstanceUID
+    assert first.SOPInstanceUID != further.SOPInstanceUID
+    assert first.SeriesDescription == "QSM [ppb] Lodestone 0.1.0 - RESEARCH USE ONLY"
+    assert further.SeriesDescription.startswith(f"QSM [ppb] {name[:18]}")
+    assert further.SeriesDescription.endswith(" Lodestone 0.1.0 - RESEARCH USE ONLY")
+    assert len(further.SeriesDescription) <= 64
+    validate(further)
+
+
 def test_real_world_values_are_given_in_ppm_and_in_ppb(
     simulated: SourceSeries, run_description: RunDescription
 ) -> None:

@@ -109,6 +109,23 @@ def test_an_object_made_elsewhere_has_no_provenance_here(config: Path, monkeypat
     assert "NotInRecord" in capsys.readouterr().err
 
 
+def test_list_show_and_audit_know_every_map_of_a_series(config: Path, monkeypatch, capsys) -> None:
+    database = Database(load_settings(config).database_url)
+    with database.begin() as session:
+        (first,) = db.series.list_series(session)
+        further = db.series.create_further(session, first, "v_sharp_tv")
+    database.close()
+    rows = json.loads(printed(monkeypatch, capsys, "list", "-c", str(config), "--json"))
+    assert [(row["key"], row["series_instance_uid"]) for row in rows] == [(further.key, UID), (first.key, UID)]
+    text = printed(monkeypatch, capsys, "show", UID, "-c", str(config))
+    assert f"as {further.key} by recipe v_sharp_tv: received" in text
+    assert f"as {first.key} by recipe" in text
+    events = json.loads(printed(monkeypatch, capsys, "audit", "--series", UID, "-c", str(config), "--json"))
+    assert {event["subject"] for event in events} == {first.key, further.key}
+    assert [event["number"] for event in events] == list(range(1, 44))
+    assert len(json.loads(printed(monkeypatch, capsys, "audit", "--limit", "3", "-c", str(config), "--json"))) == 3
+
+
 def test_a_retried_series_is_received_once_more(config: Path, monkeypatch, capsys) -> None:
     assert json.loads(printed(monkeypatch, capsys, "retry", UID, "-c", str(config), "--json"))["retried"]
 

@@ -95,6 +95,19 @@ def test_with_all_rules_one_map_goes_everywhere_and_none_decides_alone(site, cap
     assert "Rule 'ward + rest': recipe default, urgent" in told
 
 
+def test_two_recipes_are_told_as_two_maps(site, capsys: pytest.CaptureFixture) -> None:
+    config, paths = site
+    study = '[[rules]]\nname = "study"\nrecipe = "v_sharp_tv"\n'
+    config.write_text('[routing]\nmatch = "all"\n' + RULES + study)
+    assert run(*map(str, paths), "-c", str(config)) == 0
+    told = capsys.readouterr().out
+    assert "→ Rule 'ward + rest': recipe default, urgent, encoding classic, sent to PACS." in told
+    assert "→ Rule 'study': recipe v_sharp_tv, routine, encoding classic, sent to nobody" in told
+    assert run(*map(str, paths), "-c", str(config), "--json") == 0
+    (series,) = json.loads(capsys.readouterr().out)["series"]
+    assert [series["choice"]["recipe"], *(one["recipe"] for one in series["further"])] == ["default", "v_sharp_tv"]
+
+
 def test_a_report_is_said_to_be_ignored_on_purpose(site, data_dir: Path, capsys: pytest.CaptureFixture) -> None:
     config, _ = site
     folder = data_dir / "siemens_prisma_xa30_enhanced_fieldmap"
