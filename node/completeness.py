@@ -3,11 +3,9 @@
 Pure: everything known is passed in, and the answer says in a sentence what is still awaited.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dicom_io.read.headers import FrameHeader
 from dicom_io.read.sorting import Completeness
 from dicom_io.series import Part
 
@@ -17,8 +15,6 @@ COMPLEMENT = {
     Part.REAL: Part.IMAGINARY,
     Part.IMAGINARY: Part.REAL,
 }
-_POSITION_DECIMALS = 1
-_ECHO_TIME_DECIMALS = 3
 
 
 class Verdict(StrEnum):
@@ -80,34 +76,6 @@ def lacking_part(assessment: Completeness) -> Part | None:
     if len(parts) != 1:
         return None
     return COMPLEMENT.get(parts.pop())
-
-
-def belong_together(first: Sequence[FrameHeader], second: Sequence[FrameHeader]) -> bool:
-    """Tell whether two series are the two halves of one acquisition: complementary parts on one grid, same echoes."""
-    parts, other_parts = {frame.part for frame in first}, {frame.part for frame in second}
-    if len(parts) != 1 or len(other_parts) != 1 or COMPLEMENT.get(parts.pop()) not in other_parts:
-        return False
-    return _grid(first) == _grid(second)
-
-
-def _grid(frames: Sequence[FrameHeader]) -> set[tuple[object, ...]]:
-    return {
-        (
-            frame.study_instance_uid,
-            frame.frame_of_reference_uid,
-            frame.rows,
-            frame.columns,
-            _rounded(frame.position, _POSITION_DECIMALS),
-            _rounded(frame.orientation, _ECHO_TIME_DECIMALS),
-            None if frame.echo_time_ms is None else round(frame.echo_time_ms, _ECHO_TIME_DECIMALS),
-        )
-        for frame in frames
-    }
-
-
-def _rounded(numbers: Sequence[float] | None, decimals: int) -> tuple[float, ...] | None:
-    # Adding zero turns -0.0 into 0.0.
-    return None if numbers is None else tuple(round(number, decimals) + 0.0 for number in numbers)
 
 
 def counted(assessment: Completeness) -> str:

@@ -1,6 +1,6 @@
 """Find the acquisitions in a folder: group files by series, pair magnitude with phase, say why the rest is no use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ PREAMBLE = 128
 MAGIC = b"DICM"
 SAME_GRID = 0.02
 
-Key = tuple[str, bool]
-Halves = dict[Key, tuple[Part, list[Instance]]]
+Key = str
+Halves = dict[Key, tuple[Part, Sequence[Instance]]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
         try:
             frames = tuple(read_frame_headers(path))
             # Philips exports one series under one UID both as classic and as enhanced objects.
-            key = frames[0].series_instance_uid, frames[0].sop_class_uid in MULTI_FRAME
+            key = f"{frames[0].series_instance_uid} {frames[0].sop_class_uid in MULTI_FRAME}"
             series.setdefault(key, []).append(Instance(path, path.name, frames))
         except UnsupportedObject as other:
             others.setdefault(_series_uid(path), ([], other))[0].append(path)
@@ -70,7 +70,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
                 found.append(FoundAcquisition((), "unreadable object", (path,), reason))
     for uid, (of_series, refusal) in others.items():
         found.append(FoundAcquisition((uid,), "no MR images", tuple(of_series), refusal))
-    found += [_found(group) for group in _groups(series)]
+    found += [_found([one for key in group for one in series[key]]) for group in group_series(series)]
     return sorted(found, key=lambda item: (item.refusal is not None, item.series_uids))
 
 
@@ -104,28 +104,33 @@ def _found(instances: Sequence[Instance]) -> FoundAcquisition:
     )
 
 
-def _groups(series: dict[Key, list[Instance]]) -> list[list[Instance]]:
-    whole: list[list[Instance]] = []
+def group_series(series: Mapping[Key, Sequence[Instance]]) -> list[list[Key]]:
+    """Return which series form an acquisition together, by their keys; a series on its own is a group of one.
+
+    The rules are those of `find_acquisitions`. A group of which nothing proves that it is one acquisition, because
+    several partners would fit, is returned whole: reading it refuses it as mixed.
+    """
+    whole: list[list[Key]] = []
     halves: Halves = {}
     for key, instances in sorted(series.items()):
         frames = [frame for instance in instances for frame in instance.frames]
         present = set(parts_of(frames)) & set(USABLE)
         if any(present >= set(pair) for pair in COMPLEX_PAIRS) or len(present) != 1:
-            whole.append(instances)
+            whole.append([key])
         else:
             halves[key] = (present.pop(), instances)
     return [*whole, *_paired(halves)]
 
 
-def _paired(halves: Halves) -> list[list[Instance]]:
+def _paired(halves: Halves) -> list[list[Key]]:
     groups = []
     remaining = dict(halves)
     for first, second in COMPLEX_PAIRS:
         for key in [key for key, (part, _) in halves.items() if part is second]:
             group = _echoes_apart(key, first, remaining) or _partner(key, first, remaining)
-            groups += [[instance for member in group for instance in remaining[member][1]]] if group else []
+            groups += [group] if group else []
             remaining = {other: half for other, half in remaining.items() if other not in group}
-    return [*groups, *(instances for _, instances in remaining.values())]
+    return [*groups, *([key] for key in remaining)]
 
 
 def _partner(key: Key, first: Part, remaining: Halves) -> list[Key]:
@@ -185,6 +190,7 @@ def _times(instances: Sequence[Instance]) -> tuple[float, ...]:
 
 
 def _moments(instances: Sequence[Instance]) -> frozenset[str]:
+    """Return when the images were taken, to tell scans of one protocol apart."""
     return frozenset(frame.acquired_at for instance in instances for frame in instance.frames)
 
 

@@ -3,7 +3,7 @@
 `receive` runs in the listener for every instance; `step` runs for every waiting series until everything has arrived.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,19 +20,16 @@ from dicom_io.errors import DicomError
 from dicom_io.read.attributes import SeriesIdentity, read_series_identity
 from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.sorting import assess
-from dicom_io.series import Part
-from node.completeness import Arrival, Decision, Verdict, belong_together, lacking_part
+from node.completeness import Arrival, Decision, Verdict
 from node.completeness_announced import decide_as_announced
 from node.inbox import StoredInstance
 from node.journey.assembled_further import end_waiting_further, reopen_with_further
+from node.journey.received_companions import companions_of, frames_of, join
 from node.journey.received_steps import announcement_of
 from node.services import Services
 from node.settings import CompletenessSection
 
 log = structlog.get_logger()
-
-# A series that was refused because its other half was not there is opened again when that half comes.
-HALF_MISSING = ("PhaseMissing", "MagnitudeMissing")
 
 
 class Outcome(StrEnum):
@@ -115,16 +112,16 @@ def step(series_key: str, services: Services) -> None:
             return
         decision = _examine(session, waiting, services.settings.completeness)
         is_known = decision.verdict is Verdict.WAIT and waiting.completeness == decision.sentence
-        if is_known and _partner_of(session, waiting) is None:
+        if is_known and not companions_of(session, waiting, services.settings.completeness):
             return
     with services.database.begin() as session:
         waiting = series.get(session, series_key)
         # Between the two transactions an instance, or another worker, may have come.
         if not _is_waiting(waiting):
             return
-        partner = _partner_of(session, waiting)
-        if partner is not None:
-            waiting = _join(session, waiting, partner)
+        together = companions_of(session, waiting, services.settings.completeness)
+        if together:
+            waiting = join(session, together)
         decision = _examine(session, waiting, services.settings.completeness)
         waiting.completeness = decision.sentence
         if decision.verdict is Verdict.BEGIN:
@@ -156,12 +153,6 @@ def retry(services: Services, series_key: str, reason: str = "asked by a person"
             raise StateConflict(f"Series {series_key} is {ended.state}; only an ended series can be retried.")
         series.reopen(session, ended, reason)
         services.jobs.enqueue_mapping(session, ended)
-
-
-def frames_of(session: Session, series_keys: Sequence[str]) -> list[FrameHeader]:
-    """Return the readable frame headers of some series."""
-    rows = instances.of_series(session, list(series_keys))
-    return [FrameHeader.from_json(frame) for row in rows for frame in row.frames or []]
 
 
 def _read_header(services: Services, stored: StoredInstance) -> _Header:
@@ -252,31 +243,3 @@ def _examine(session: Session, waiting: Series, limits: CompletenessSection) -> 
     assessment = None if is_hopeless else assess(frames)
     announcement = announcement_of(session, members)
     return decide_as_announced(announcement, assessment, arrival, limits.settle_s, limits.quiet_time_s)
-
-
-def _partner_of(session: Session, waiting: Series) -> Series | None:
-    """Return the series that holds the other half (phase for magnitude, and so on), if it has come."""
-    if waiting.study_instance_uid is None or series.joined_to(session, waiting.key):
-        return None
-    frames = frames_of(session, [waiting.key])
-    if not frames or lacking_part(assess(frames)) is None:
-        return None
-    for other in series.in_study(session, waiting.study_instance_uid, (State.RECEIVED, State.REFUSED)):
-        is_free = _is_waiting(other) or other.refusal_class in HALF_MISSING
-        if other.key != waiting.key and is_free and belong_together(frames, frames_of(session, [other.key])):
-            return other
-    return None
-
-
-def _join(session: Session, waiting: Series, other: Series) -> Series:
-    """Join two halves of one acquisition and return the one that leads: the magnitude, or the real part."""
-    leads = frames_of(session, [waiting.key])[0].part in (Part.MAGNITUDE, Part.REAL)
-    leader, follower = (waiting, other) if leads else (other, waiting)
-    if leader.state == State.REFUSED:
-        reopen_with_further(session, leader, "the images that it lacked have arrived")
-    leader.last_received_at = max(leader.last_received_at, follower.last_received_at)
-    ends = (leader.association_ended_at, follower.association_ended_at)
-    leader.association_ended_at = max((end for end in ends if end is not None), default=None)
-    follower.partner_key = leader.key
-    series.change_state(session, follower, State.JOINED, {"with": leader.key}, "mapped together with its other half")
-    return leader

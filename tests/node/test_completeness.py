@@ -1,11 +1,9 @@
 """Whether the work begins is decided by counting; the clock decides only where the headers cannot."""
 
-import pytest
-
 from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.sorting import assess
 from dicom_io.series import Part
-from node.completeness import Arrival, Verdict, belong_together, decide, lacking_part
+from node.completeness import Arrival, Verdict, decide, lacking_part
 from tests.node.scans import instances, split
 
 JUST_NOW = Arrival(seconds_since_last=0.0, association_is_over=False)
@@ -57,29 +55,6 @@ def test_half_an_acquisition_waits_for_its_other_half() -> None:
         assert verdict(half, SETTLED) is Verdict.WAIT
         assert verdict(half, QUIET) is Verdict.BEGIN
     assert verdict(magnitude + phase, SETTLED) is Verdict.BEGIN
-
-
-def test_the_two_halves_of_one_acquisition_are_recognised() -> None:
-    magnitude, phase = (frames_of(half) for half in split(instances()))
-    assert belong_together(magnitude, phase)
-    assert belong_together(phase, magnitude)
-    assert not belong_together(magnitude, magnitude)
-
-
-def test_halves_of_different_examinations_are_kept_apart() -> None:
-    magnitude, _ = (frames_of(half) for half in split(instances("one")))
-    _, phase = (frames_of(half) for half in split(instances("two")))
-    assert not belong_together(magnitude, phase)
-
-
-@pytest.mark.parametrize("lost", ["an echo", "a slice"])
-def test_halves_with_different_echoes_or_slices_do_not_belong_together(lost: str) -> None:
-    magnitude, phase = (frames_of(half) for half in split(instances()))
-    if lost == "an echo":
-        phase = [frame for frame in phase if frame.echo_time_ms < 17]
-    else:
-        phase = [frame for frame in phase if frame.position[2] < 13]
-    assert not belong_together(magnitude, phase)
 
 
 def test_what_is_no_image_waits_only_for_the_association_to_settle() -> None:
