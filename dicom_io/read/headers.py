@@ -1,6 +1,6 @@
 """The header of every frame in one object, reduced to what decides its reading: no pixels, no patient."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ from pydicom import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from dicom_io.errors import ContradictoryHeader, UnsupportedObject
-from dicom_io.instance import attribute, named, number, numbers, open_instance, quietly, required, text
-from dicom_io.read.multiframe import IMAGES, FrameView, frames_of
+from dicom_io.instance import attribute, named, number, numbers, quietly, required, text
+from dicom_io.read.conclusions import Conclusions
+from dicom_io.read.multiframe import IMAGES, FrameView, frames_of, whole_view
+from dicom_io.read.opening import Opened, open_object
 from dicom_io.read.protocol import Objection, is_distortion_corrected, is_weighted_or_projected, objections_to
 from dicom_io.read.vendors.convention import RADIANS_PER_UNIT, StoredValues, Vendor
 from dicom_io.read.vendors.table import vendor_of
@@ -100,13 +102,15 @@ class FrameHeader:
         return cls(**fields)
 
 
-def read_frame_headers(source: Path | bytes | Dataset) -> list[FrameHeader]:
+def read_frame_headers(source: Path | bytes | Dataset, conclusions: Conclusions | None = None) -> list[FrameHeader]:
     """Read the header of every frame of one object.
 
     Parameters
     ----------
     source
         A Part 10 file, its bytes, or a parsed dataset.
+    conclusions
+        What was concluded from other objects of the same reading, so that equal bytes are converted once.
 
     Raises
     ------
@@ -119,41 +123,52 @@ def read_frame_headers(source: Path | bytes | Dataset) -> list[FrameHeader]:
     ContradictoryHeader
         A number cannot be read.
     """
-    dataset = open_instance(source)
+    conclusions = conclusions or Conclusions()
+    return frame_headers(open_object(source, conclusions.layouts), conclusions)
+
+
+def frame_headers(opened: Opened, conclusions: Conclusions) -> list[FrameHeader]:
+    """Read the header of every frame of an object that was opened; see `read_frame_headers`."""
     with quietly():
-        _require_image(dataset)
-        vendor = vendor_of(text(attribute(dataset, "Manufacturer")))
-        _require_own_elements(dataset, vendor)
-        _require_one_number_of_bits(dataset)
-        return [_header(view, vendor) for view in frames_of(dataset)]
+        whole = whole_view(opened)
+        conclusions.of(_require_image, whole, None)
+        vendor = conclusions.of(_vendor, whole, None)
+        conclusions.of(_require_own_elements, whole, vendor)
+        conclusions.of(_require_one_number_of_bits, whole, vendor)
+        lossy = conclusions.of(_is_lossy, whole, vendor)
+        return [_header(view, vendor, lossy, conclusions) for view in frames_of(opened)]
 
 
-def _require_image(dataset: Dataset) -> None:
-    sop_class = text(attribute(dataset, "SOPClassUID"))
+def _vendor(view: FrameView, vendor: None) -> Vendor | None:
+    return vendor_of(text(view.of_object("Manufacturer")))
+
+
+def _require_image(view: FrameView, vendor: Vendor | None) -> None:
+    sop_class = text(view.of_object("SOPClassUID"))
     if sop_class not in IMAGES:
         name = UID(sop_class).name if sop_class != UID(sop_class).name else "an unknown kind of object"
         raise UnsupportedObject(f"{named('SOPClassUID')} says {name}, not an MR image; send MR images.")
-    samples = attribute(dataset, "SamplesPerPixel")
+    samples = view.of_object("SamplesPerPixel")
     if samples not in (None, 1):
         raise UnsupportedObject(f"{named('SamplesPerPixel')} is not 1: a colour image; send the MR images themselves.")
 
 
-def _require_own_elements(dataset: Dataset, vendor: Vendor | None) -> None:
+def _require_own_elements(view: FrameView, vendor: Vendor | None) -> None:
     """Refuse another manufacturer's scanner elements: with a wrong Manufacturer the phase would get a wrong sign."""
     for creator, maker in SCANNER_ELEMENTS.items():
         if vendor is None or vendor.name == maker:
             continue
         for group in SCANNER_GROUPS[maker]:
-            if creator in dataset.private_creators(group):
+            if creator in view.creators(group):
                 raise ContradictoryHeader(
                     f"{named('Manufacturer')} says {vendor.name}, but the private elements of {creator} are those of "
                     f"a {maker} scanner; ask the sender for the original headers."
                 )
 
 
-def _require_one_number_of_bits(dataset: Dataset) -> None:
+def _require_one_number_of_bits(view: FrameView, vendor: Vendor | None) -> None:
     """Refuse a High Bit that is not one less than Bits Stored (PS3.5 8.1.1): the upper bits would be cut off."""
-    stored, highest = (number(attribute(dataset, keyword), keyword) for keyword in ("BitsStored", "HighBit"))
+    stored, highest = (number(view.of_object(keyword), keyword) for keyword in ("BitsStored", "HighBit"))
     if stored is not None and highest is not None and highest != stored - 1:
         raise ContradictoryHeader(
             f"{named('BitsStored')} is {stored:g} but {named('HighBit')} is {highest:g}, not one less; "
@@ -161,7 +176,14 @@ def _require_one_number_of_bits(dataset: Dataset) -> None:
         )
 
 
-def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
+def _header(view: FrameView, vendor: Vendor | None, lossy: bool, conclusions: Conclusions) -> FrameHeader:
+    own = {name: conclusions.of(rule, view, vendor) for name, rule in OWN_FIELDS.items()}
+    alike = conclusions.of(_fields_alike, view, vendor)
+    return FrameHeader(frame_number=view.frame_number, is_lossy=lossy, **own, **alike)
+
+
+def _fields_alike(view: FrameView, vendor: Vendor | None) -> dict[str, Any]:
+    """Return what many frames have in common, which must depend on nothing but the frame's attributes."""
     part = vendor.part(view) if vendor else Part.UNKNOWN
     if part is Part.MAGNITUDE and is_weighted_or_projected(view):
         part = Part.UNKNOWN
@@ -169,49 +191,49 @@ def _header(view: FrameView, vendor: Vendor | None) -> FrameHeader:
     echo_time = number(view.get("EffectiveEchoTime"), "EffectiveEchoTime")
     if echo_time is None:
         echo_time = number(view.get("EchoTime"), "EchoTime")
-    return FrameHeader(
-        sop_class_uid=_uid(view, "SOPClassUID"),
-        sop_instance_uid=_uid(view, "SOPInstanceUID"),
-        frame_number=view.frame_number,
-        study_instance_uid=_uid(view, "StudyInstanceUID"),
-        series_instance_uid=_uid(view, "SeriesInstanceUID"),
-        frame_of_reference_uid=text(view.get("FrameOfReferenceUID")),
-        vendor=vendor.name if vendor else "",
-        part=part,
-        echo_time_ms=echo_time,
-        echo_number=_integer(view, "EchoNumbers"),
-        position=_vector(view, "ImagePositionPatient", 3),
-        orientation=_vector(view, "ImageOrientationPatient", 6),
-        pixel_spacing=_vector(view, "PixelSpacing", 2),
-        rows=_matrix(view, "Rows"),
-        columns=_matrix(view, "Columns"),
-        spacing_between_slices=number(view.get("SpacingBetweenSlices"), "SpacingBetweenSlices"),
-        instance_number=_integer(view, "InstanceNumber"),
-        temporal_position=_integer(view, "TemporalPositionIndex") or _integer(view, "TemporalPositionIdentifier"),
-        acquired_at=_acquired_at(view),
-        magnetic_field_strength_t=number(view.get("MagneticFieldStrength"), "MagneticFieldStrength"),
-        frequency_mhz=_frequency(view),
-        values=_stored_values(view, vendor, part),
-        n_slices_declared=counts.slices if counts else None,
-        n_echoes_declared=counts.echoes if counts else None,
-        n_images_declared=counts.images if counts else None,
-        is_lossy=is_lossy(view.dataset),
-        is_distortion_corrected=is_distortion_corrected(view),
-        objections=objections_to(view, vendor, part),
-        slice_location=number(view.get("SliceLocation"), "SliceLocation"),
-        acquisition_number=_integer(view, "AcquisitionNumber"),
-        coil=_coil(view),
-        stack=text(view.get("StackID")),
-        reconstruction_diameter_mm=number(view.get("ReconstructionDiameter"), "ReconstructionDiameter"),
-        acquired_matrix=_acquired_matrix(view),
-    )
+    return {
+        "sop_class_uid": _uid(view, "SOPClassUID"),
+        "study_instance_uid": _uid(view, "StudyInstanceUID"),
+        "series_instance_uid": _uid(view, "SeriesInstanceUID"),
+        "frame_of_reference_uid": text(view.get("FrameOfReferenceUID")),
+        "vendor": vendor.name if vendor else "",
+        "part": part,
+        "echo_time_ms": echo_time,
+        "echo_number": _integer(view, "EchoNumbers"),
+        "orientation": _vector(view, "ImageOrientationPatient", 6),
+        "pixel_spacing": _vector(view, "PixelSpacing", 2),
+        "rows": _matrix(view, "Rows"),
+        "columns": _matrix(view, "Columns"),
+        "spacing_between_slices": number(view.get("SpacingBetweenSlices"), "SpacingBetweenSlices"),
+        "temporal_position": _integer(view, "TemporalPositionIndex") or _integer(view, "TemporalPositionIdentifier"),
+        "magnetic_field_strength_t": number(view.get("MagneticFieldStrength"), "MagneticFieldStrength"),
+        "frequency_mhz": _frequency(view),
+        "values": _stored_values(view, vendor, part),
+        "n_slices_declared": counts.slices if counts else None,
+        "n_echoes_declared": counts.echoes if counts else None,
+        "n_images_declared": counts.images if counts else None,
+        "is_distortion_corrected": is_distortion_corrected(view),
+        "objections": objections_to(view, vendor, part),
+        "acquisition_number": _integer(view, "AcquisitionNumber"),
+        "coil": _coil(view),
+        "stack": text(view.get("StackID")),
+        "reconstruction_diameter_mm": number(view.get("ReconstructionDiameter"), "ReconstructionDiameter"),
+        "acquired_matrix": _acquired_matrix(view),
+    }
 
 
 def is_lossy(dataset: Dataset) -> bool:
     """Return whether the pixels were, or may have been, compressed with loss at any time (PS3.3 C.7.6.1.1.5)."""
-    stated = text(attribute(dataset, "LossyImageCompression"))
     meta = getattr(dataset, "file_meta", None)
     syntax = text(attribute(meta, "TransferSyntaxUID")) if meta is not None else ""
+    return _names_loss(text(attribute(dataset, "LossyImageCompression")), syntax)
+
+
+def _is_lossy(view: FrameView, vendor: Vendor | None) -> bool:
+    return _names_loss(text(view.of_object("LossyImageCompression")), view.transfer_syntax)
+
+
+def _names_loss(stated: str, syntax: str) -> bool:
     if stated == "01" or syntax in LOSSY:
         return True
     return syntax in LOSSY_OR_LOSSLESS and stated != "00"
@@ -277,13 +299,12 @@ def _frequency(view: FrameView) -> float | None:
 
 
 def _stored_values(view: FrameView, vendor: Vendor | None, part: Part) -> StoredValues:
-    dataset = view.dataset
     return StoredValues(
         slope=number(view.get("RescaleSlope"), "RescaleSlope"),
         intercept=number(view.get("RescaleIntercept"), "RescaleIntercept"),
         units=_units(view),
-        bits_stored=int(number(attribute(dataset, "BitsStored"), "BitsStored") or 0),
-        is_signed=attribute(dataset, "PixelRepresentation") == 1,
+        bits_stored=int(number(view.of_object("BitsStored"), "BitsStored") or 0),
+        is_signed=view.of_object("PixelRepresentation") == 1,
         gain=vendor.gain(view, part) if vendor else 1.0,
     )
 
@@ -304,3 +325,13 @@ def _mapping_equals_rescaling(view: FrameView, mapping: Dataset | None) -> bool:
     slope = number(view.get("RescaleSlope"), "RescaleSlope")
     mapped = number(attribute(mapping, "RealWorldValueSlope"), "RealWorldValueSlope") if mapping is not None else None
     return bool(slope and mapped and abs(mapped / slope - 1) < 1e-3)
+
+
+# What may be another in each image, asked on its own, so that the rest can be concluded once for many images.
+OWN_FIELDS: Mapping[str, Callable[[FrameView, Any], Any]] = {
+    "sop_instance_uid": lambda view, vendor: _uid(view, "SOPInstanceUID"),
+    "position": lambda view, vendor: _vector(view, "ImagePositionPatient", 3),
+    "instance_number": lambda view, vendor: _integer(view, "InstanceNumber"),
+    "acquired_at": lambda view, vendor: _acquired_at(view),
+    "slice_location": lambda view, vendor: number(view.get("SliceLocation"), "SliceLocation"),
+}

@@ -4,13 +4,20 @@ An Enhanced MR object keeps an attribute in the functional groups of the frame, 
 top level (PS3.3 C.7.6.16); a Legacy Converted one keeps the rest in its "unassigned" sequences (PS3.3 C.7.6.16.2.21).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cache, partial
+from typing import Any
 
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 from dicom_io.errors import MissingAttribute
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, text
+from dicom_io.read.elements import TAG_BITS, Cutter, Elements, Layouts, NotPlain, items_of
+from dicom_io.read.opening import Opened
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -48,27 +55,131 @@ MACRO_OF = {
 }
 
 
-@dataclass(frozen=True)
-class FrameView:
-    """One frame's attributes. `groups` are searched in order; a classic image has none."""
+UNASSIGNED = ("UnassignedPerFrameConvertedAttributesSequence", "UnassignedSharedConvertedAttributesSequence")
+# Philips keeps a frame's classic attributes in (2005,xx0F), Siemens XA in (0021,xxFE), of the frame's groups.
+PRIVATE_HOLDERS = (
+    ("Philips MR Imaging DD 005", 0x2005, 0x0F),
+    ("Philips MR Imaging DD 005", 0x2005, 0x0E),
+    ("SIEMENS MR SDI 02", 0x0021, 0xFE),
+    ("SIEMENS MR SDS 01", 0x0021, 0xFE),
+)
+# The value representations whose bytes mean the same in every object.
+PLAIN_VR = {"AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US"}
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
+ITEM_HEADER = struct.Struct("<HHL")
 
-    dataset: Dataset
-    groups: tuple[Dataset, ...] = ()
-    frame_number: int | None = None
+
+@cache
+def tag_of(keyword: str) -> int:
+    """Return the tag of a keyword; 0 where there is none."""
+    return int(tag_for_keyword(keyword) or 0)
+
+
+@cache
+def sequences_of(keyword: str) -> tuple[str, ...]:
+    """Return the sequences of the functional groups in which an attribute is looked for."""
+    macro = MACRO_OF.get(keyword)
+    return (macro, *UNASSIGNED) if macro else UNASSIGNED
+
+
+@cache
+def keys_of(keyword: str) -> tuple[int, ...]:
+    """Return where an attribute is looked for: in those sequences, at the top level, in the sequences as bytes."""
+    sequences, tag = [tag_of(sequence) for sequence in sequences_of(keyword)], tag_of(keyword)
+    return (*(sequence << TAG_BITS | tag for sequence in sequences), tag, *sequences)
+
+
+class Item:
+    """An object's top level or a frame's own functional groups, parsed only where plain values do not answer."""
+
+    __slots__ = ("_parse", "_parsed", "elements")
+
+    def __init__(self, elements: Elements, parse: Callable[[], Dataset] | None, parsed: Dataset | None = None) -> None:
+        self.elements = elements
+        self._parse = parse
+        self._parsed = parsed
+
+    @property
+    def parsed(self) -> Dataset:
+        """Return the item as pydicom parses it."""
+        if self._parsed is None:
+            self._parsed = self._parse() if self._parse else Dataset()
+        return self._parsed
+
+    def value(self, keyword: str) -> Any:
+        """Return the value of an attribute of the item itself, or None."""
+        return attribute(self._top(keyword), keyword)
+
+    def within(self, keyword: str) -> Dataset | None:
+        """Return a dataset that holds the attribute, None where the macro and the unassigned attributes lack it."""
+        if self._parsed is not None:
+            return _holder(self._parsed, keyword)
+        for key in keys_of(keyword)[: len(sequences_of(keyword))]:
+            element = self.elements.raw(key)
+            if element is not None:
+                return Dataset({element.tag: element}) if _is_plain(element) else _holder(self.parsed, keyword)
+        return None
+
+    def _top(self, keyword: str) -> Dataset:
+        element = None if self._parsed is not None else self.elements.raw(tag_of(keyword))
+        if element is None:
+            return NOTHING if self._parsed is None else self._parsed
+        return Dataset({element.tag: element}) if _is_plain(element) else self.parsed
+
+
+NOTHING = Dataset()
+
+
+def _is_plain(element: RawDataElement) -> bool:
+    return (element.VR or dictionary_VR(element.tag)) in PLAIN_VR
+
+
+class FrameView:
+    """One frame's attributes: of its functional groups, which a classic image has not, then of its object.
+
+    `elements` are those of the frame's own item, or of the whole object where it holds one image. `context` is what the
+    meaning of their bytes depends on besides.
+    """
+
+    __slots__ = ("_groups", "_object", "context", "elements", "frame_number", "is_one_of_many", "transfer_syntax")
+
+    def __init__(
+        self,
+        of_object: Item,
+        context: Hashable,
+        transfer_syntax: str,
+        groups: Sequence[Item] = (),
+        frame_number: int | None = None,
+    ) -> None:
+        self._object = of_object
+        self._groups = groups
+        self.context = context
+        self.transfer_syntax = transfer_syntax
+        self.frame_number = frame_number
+        self.elements = groups[0].elements if groups else of_object.elements
+        self.is_one_of_many = bool(groups)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Return the object."""
+        return self._object.parsed
+
+    @property
+    def groups(self) -> tuple[Dataset, ...]:
+        """Return the functional groups of this frame, its own before the shared ones."""
+        return tuple(group.parsed for group in self._groups)
 
     def get(self, keyword: str) -> object:
         """Return the value of a public attribute for this frame, or None."""
-        macro = MACRO_OF.get(keyword)
-        for group in self.groups:
-            for sequence in (
-                macro,
-                "UnassignedPerFrameConvertedAttributesSequence",
-                "UnassignedSharedConvertedAttributesSequence",
-            ):
-                item = _first_item(group, sequence) if sequence else None
-                if item is not None and keyword in item:
-                    return attribute(item, keyword)
-        return attribute(self.dataset, keyword)
+        for group in self._groups:
+            holder = group.within(keyword)
+            if holder is not None:
+                return attribute(holder, keyword)
+        return self._object.value(keyword)
+
+    def of_object(self, keyword: str) -> object:
+        """Return the value of a public attribute at the object's top level, or None."""
+        return self._object.value(keyword)
 
     def item(self, keyword: str) -> Dataset | None:
         """Return the first item of a sequence for this frame, or None."""
@@ -77,6 +188,10 @@ class FrameView:
             if found is not None:
                 return found
         return None
+
+    def creators(self, group: int) -> list[str]:
+        """Return the creators of a group's private elements at the object's top level."""
+        return list(self.dataset.private_creators(group))
 
     def private(self, creator: str, group: int, offset: int) -> object:
         """Return the value of a private attribute for this frame, or None.
@@ -91,14 +206,8 @@ class FrameView:
         return None
 
     def _private_holders(self) -> Iterator[Dataset]:
-        # Philips keeps a frame's classic attributes in (2005,xx0F), Siemens XA in (0021,xxFE), of the frame's groups.
         for group in self.groups:
-            for creator, element_group, offset in (
-                ("Philips MR Imaging DD 005", 0x2005, 0x0F),
-                ("Philips MR Imaging DD 005", 0x2005, 0x0E),
-                ("SIEMENS MR SDI 02", 0x0021, 0xFE),
-                ("SIEMENS MR SDS 01", 0x0021, 0xFE),
-            ):
+            for creator, element_group, offset in PRIVATE_HOLDERS:
                 try:
                     yield group.private_block(element_group, creator)[offset].value[0]
                 except PARSING_FAILURES:
@@ -110,7 +219,12 @@ class FrameView:
         yield self.dataset
 
 
-def frames_of(dataset: Dataset) -> Sequence[FrameView]:
+def whole_view(opened: Opened) -> FrameView:
+    """Return a view of an object's top level alone."""
+    return FrameView(Item(opened.elements, opened.parse, opened.parsed), opened.context, opened.transfer_syntax)
+
+
+def frames_of(opened: Opened) -> Sequence[FrameView]:
     """Return one view per frame of an image object.
 
     Raises
@@ -118,17 +232,56 @@ def frames_of(dataset: Dataset) -> Sequence[FrameView]:
     MissingAttribute
         A multi-frame object lacks the functional groups of some of its frames.
     """
-    if text(attribute(dataset, "SOPClassUID")) not in MULTI_FRAME:
-        return [FrameView(dataset)]
-    per_frame = attribute(dataset, "PerFrameFunctionalGroupsSequence") or []
-    n_frames = int(number(attribute(dataset, "NumberOfFrames"), "NumberOfFrames") or 0)
+    whole = whole_view(opened)
+    if text(whole.of_object("SOPClassUID")) not in MULTI_FRAME:
+        return [whole]
+    per_frame = _items(opened, PER_FRAME)
+    n_frames = int(number(whole.of_object("NumberOfFrames"), "NumberOfFrames") or 0)
     if n_frames < 1 or len(per_frame) != n_frames:
         raise MissingAttribute(
-            f"{named('NumberOfFrames')} says {n_frames}, but {named('PerFrameFunctionalGroupsSequence')} describes "
-            f"{len(per_frame)} frames; ask the sender to send the object again."
+            f"{named('NumberOfFrames')} says {n_frames}, but {named(PER_FRAME)} describes {len(per_frame)} frames; "
+            "ask the sender to send the object again."
         )
-    shared = tuple(attribute(dataset, "SharedFunctionalGroupsSequence") or ())[:1]
-    return [FrameView(dataset, (item, *shared), number) for number, item in enumerate(per_frame, start=1)]
+    shared = _items(opened, "SharedFunctionalGroupsSequence")[:1]
+    of_object = Item(opened.elements, opened.parse, opened.parsed)
+    # Conclusions about a frame hold within its object only, because all its frames share the rest of it.
+    context = object()
+    return [
+        FrameView(of_object, context, opened.transfer_syntax, (item, *shared), number)
+        for number, item in enumerate(per_frame, start=1)
+    ]
+
+
+def _items(opened: Opened, keyword: str) -> list[Item]:
+    """Return the items of a sequence, cut from their bytes where they are plain."""
+    element = opened.elements.raw(tag_of(keyword))
+    if element is not None and opened.is_little_endian:
+        cutter = Cutter(opened.is_implicit)
+        try:
+            items = items_of(element.value or b"")
+            return [Item(cutter.cut(item), partial(_parsed, opened, keyword, item)) for item in items]
+        except NotPlain:
+            pass
+    layouts = Layouts()
+    return [Item(layouts.of_item(item), None, item) for item in attribute(opened.parse(), keyword) or []]
+
+
+def _parsed(opened: Opened, keyword: str, item: bytes) -> Dataset:
+    content = ITEM_HEADER.pack(0xFFFE, 0xE000, len(item)) + item
+    tag = BaseTag(tag_of(keyword))
+    holder = Dataset({tag: RawDataElement(tag, "SQ", len(content), content, 0, opened.is_implicit, True)})
+    # Text within an item is in the object's character set unless the item names its own.
+    holder.set_original_encoding(opened.is_implicit, True, opened.parse().original_character_set)
+    found: Dataset = attribute(holder, keyword)[0]
+    return found
+
+
+def _holder(group: Dataset, keyword: str) -> Dataset | None:
+    for sequence in sequences_of(keyword):
+        item = _first_item(group, sequence)
+        if item is not None and keyword in item:
+            return item
+    return None
 
 
 def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:

@@ -118,7 +118,7 @@ def public_witnesses(view: FrameView) -> Iterator[Witness]:
     if component in STATED_PARTS:
         yield named("ComplexImageComponent"), STATED_PARTS[component]
     # In an object of many frames ImageType sums them up; only FrameType speaks for one of them.
-    keyword = "FrameType" if view.groups and view.get("FrameType") else "ImageType"
+    keyword = "FrameType" if view.is_one_of_many and view.get("FrameType") else "ImageType"
     for word in words(view.get(keyword))[2:]:
         if word in STATED_PARTS:
             yield named(keyword), STATED_PARTS[word]

@@ -33,7 +33,7 @@ def part(view: FrameView) -> Part:
     if sequences & set(FIELD_MAP_SEQUENCES):
         return Part.FIELD_MAP
     component = text(view.get("ComplexImageComponent")).upper()
-    if view.groups and component in COMPONENTS:
+    if view.is_one_of_many and component in COMPONENTS:
         return COMPONENTS[component]
     raw = number(view.private("GEMS_PARM_01", 0x0043, 0x2F), "ImageType")
     if raw is not None:

@@ -39,7 +39,7 @@ def part(view: FrameView) -> Part:
     """Return what the frame's pixels are, from the frame type first and from the private image type for old exports."""
     kind = set(words(view.get("FrameType"))) | set(words(view.get("ImageType")))
     private = text(view.private(MR_001, 0x2005, 0x11)).upper()
-    if view.groups:
+    if view.is_one_of_many:
         kind = set(words(view.get("FrameType")))
     if kind & FIELD_MAP_WORDS or private == "B0":
         return Part.FIELD_MAP
