@@ -25,6 +25,9 @@ from pipeline.training.checkpoints import FILE, load_checkpoint
 from pipeline.training.datasets.preview import preview
 from pipeline.training.export import Exported, export
 from pipeline.training.plans import find_plan
+from pipeline.training.reconstruction_export import export_reconstruction
+from pipeline.training.reconstruction_plans import RECONSTRUCTION_PLANS
+from pipeline.training.reconstruction_trainer import train_reconstruction
 from pipeline.training.trainer import Listener, Outcome, TrainingSettings, train
 
 CURVES = "curves.png"
@@ -70,7 +73,9 @@ def train_network(settings: TrainingSettings, options: Options) -> None:
     NotConverged
         The loss is not a number.
     """
-    plan = find_plan(settings.network)
+    is_reconstruction = settings.network in RECONSTRUCTION_PLANS
+    if not is_reconstruction:
+        find_plan(settings.network)
     device = torch.device(choose_device(options.device))
     settings = replace(settings, n_workers=_workers(settings.n_workers, device))
     if settings.steps is None and settings.hours is None:
@@ -80,17 +85,24 @@ def train_network(settings: TrainingSettings, options: Options) -> None:
     found = load_checkpoint(options.folder) if options.resumes else None
     with Stop() as stop, TrainingDisplay(settings, options, found.step if found else 0) as display:
         listener = Listener(display.step, display.validation, stop.is_wanted)
-        outcome = train(
+        begin = train_reconstruction if is_reconstruction else train
+        outcome = begin(
             settings, options.folder, device, resumes=options.resumes, facts=_facts(device), listener=listener
         )
     exported = None
     if options.exports and outcome.reason != "interrupted":
-        patch = int(outcome.checkpoint.identity["patch"])
-        recipe = replace(plan.recipe, shape=(patch,) * 3, orientations=settings.orientations)
-        exported = export(outcome.checkpoint, recipe, settings.n_validation, options.weights_folder)
+        exported = _exported(settings, outcome, options.weights_folder)
     _report(outcome, exported, options)
     if outcome.reason == "interrupted":
         sys.exit(INTERRUPTED)
+
+
+def _exported(settings: TrainingSettings, outcome: Outcome, folder: Path) -> Exported:
+    if settings.network in RECONSTRUCTION_PLANS:
+        return export_reconstruction(outcome.checkpoint, settings.n_validation, folder)
+    patch = int(outcome.checkpoint.identity["patch"])
+    recipe = replace(find_plan(settings.network).recipe, shape=(patch,) * 3, orientations=settings.orientations)
+    return export(outcome.checkpoint, recipe, settings.n_validation, folder)
 
 
 def write_preview(settings: TrainingSettings, path: Path) -> None:

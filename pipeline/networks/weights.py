@@ -13,13 +13,14 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor, nn
 
 from pipeline.errors import UnusableInput, WeightsAltered, WeightsMissing, WeightsUnknown
+from pipeline.networks.reconstruction_table import RECONSTRUCTION_NETWORKS
 from pipeline.networks.table import NETWORKS
 
 FOLDER = Path(__file__).with_name("weights")
 MOST_MEGABYTES = 16.0
 _DIGESTS = "digests.toml"
 _HEADING = """\
-# SHA-256 of the trained weights in this folder, one table per network of pipeline/networks/table.py.
+# SHA-256 of the trained weights in this folder, one table per network of pipeline/networks/*table.py.
 # Written by `lodestone train NETWORK --export`; only files listed here are ever loaded.
 """
 
@@ -120,7 +121,7 @@ def load_network(name: str, *, device: torch.device | str = "cpu", folder: Path 
     content = _unaltered(name, folder)
     # The first values are drawn and thrown away; torch's global generator stays as it was.
     with torch.random.fork_rng(devices=[]):
-        network = NETWORKS[name].make()
+        network = untrained(name)
     try:
         state = tensors_of(content)
         network.load_state_dict({key: _widened(value) for key, value in state.items()})
@@ -154,7 +155,7 @@ def store_weights(name: str, state: Mapping[str, Tensor], folder: Path = FOLDER)
     UnusableInput
         A value is not finite in half precision, or the file would be larger than 16 MB.
     """
-    if name not in NETWORKS:
+    if name not in _names():
         raise WeightsUnknown(_why_unknown(name))
     narrowed = {key: _narrowed(value) for key, value in state.items()}
     lost = [key for key, value in narrowed.items() if value.is_floating_point() and not bool(value.isfinite().all())]
@@ -174,6 +175,16 @@ def store_weights(name: str, state: Mapping[str, Tensor], folder: Path = FOLDER)
     lines = [f'\n[{entry}]\nsha256 = "{digests[entry]}"\n' for entry in sorted(digests)]
     _replace(folder / _DIGESTS, (_HEADING + "".join(lines)).encode())
     return stored
+
+
+def untrained(name: str) -> nn.Module:
+    """Return a network of either table as it is before any training."""
+    spec = RECONSTRUCTION_NETWORKS.get(name)
+    return NETWORKS[name].make() if spec is None else spec.make()
+
+
+def _names() -> set[str]:
+    return NETWORKS.keys() | RECONSTRUCTION_NETWORKS.keys()
 
 
 def _unaltered(name: str, folder: Path) -> bytes:
@@ -217,6 +228,6 @@ def _how_to_restore(name: str, path: Path) -> str:
 
 
 def _why_unknown(name: str) -> str:
-    if name in NETWORKS:
+    if name in _names():
         return f"No trained weights of {name} are listed. Train it: lodestone train {name} --export"
-    return f"There is no network {name}; there are {', '.join(sorted(NETWORKS))}."
+    return f"There is no network {name}; there are {', '.join(sorted(_names()))}."
