@@ -6,12 +6,13 @@ import db.session
 from node import engine
 from node.engine import Jobs
 from node.inbox import Inbox
+from node.kspace_store import KspaceStore
 from node.series_attributes import priority_by_rules
 from node.services import Services
 from node.settings import Settings, load_settings
 from node.workspace import Workspace
 
-INBOX, WORKSPACE, OUTBOX = "inbox", "workspace", "outbox"
+INBOX, KSPACE, WORKSPACE, OUTBOX = "inbox", "kspace", "workspace", "outbox"
 
 
 def build_services(settings: Settings) -> Services:
@@ -28,6 +29,7 @@ def build_services(settings: Settings) -> Services:
         settings=settings,
         database=db.session.Database(settings.database_url),
         inbox=inbox,
+        kspace=KspaceStore(directory / KSPACE, settings.node.free_space_watermark_mb),
         workspace=Workspace(directory / WORKSPACE),
         outbox=outbox,
         jobs=Jobs(settings.database_url, priority_by_rules(settings, inbox)),

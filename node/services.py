@@ -6,6 +6,7 @@ from pathlib import Path
 from db.session import Database
 from node.engine import Jobs
 from node.inbox import Inbox
+from node.kspace_store import KspaceStore
 from node.settings import Settings
 from node.workspace import Workspace
 
@@ -14,13 +15,14 @@ from node.workspace import Workspace
 class Services:
     """What a step may use.
 
-    `inbox` holds what came in, `workspace` what the steps hand to one another, `outbox` the objects to be sent. `jobs`
-    enqueues work in the caller's transaction.
+    `inbox` holds what came in and `kspace` the raw data among it, `workspace` what the steps hand to one another,
+    `outbox` the objects to be sent. `jobs` enqueues work in the caller's transaction.
     """
 
     settings: Settings
     database: Database
     inbox: Inbox
+    kspace: KspaceStore
     workspace: Workspace
     outbox: Path
     jobs: Jobs

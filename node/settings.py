@@ -15,6 +15,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from dicom_io.network import peers
 from node.errors import InvalidSettings
+from node.kspace_settings import KspaceSection
 from node.object_kinds import USUAL_KINDS, ObjectKind
 from node.rule_settings import RoutingSection, Rule
 from node.settings_errors import nearest, sentences
@@ -205,6 +206,7 @@ class Settings(BaseSettings):
     mapping: MappingSection = MappingSection()
     regions: RegionsSection = RegionsSection()
     output: OutputSection = OutputSection()
+    kspace: KspaceSection = KspaceSection()
 
     _file: Path = PrivateAttr(default=Path("node.toml"))
 

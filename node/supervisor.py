@@ -22,6 +22,7 @@ from node.child_process import start_child, stop_child
 from node.errors import InvalidSettings
 from node.listener import Listener
 from node.log import configure
+from node.mrd.listener import MrdListener
 from node.settings import load_settings
 
 log = structlog.get_logger()
@@ -35,12 +36,16 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Address:
-    """Where a running node is found; `lodestone serve` also writes it to `serve.json` in the node's folder."""
+    """Where a running node is found; `lodestone serve` also writes it to `serve.json` in the node's folder.
+
+    `kspace_port` receives MRD streams, where the node does.
+    """
 
     ae_title: str
     host: str
     port: int
     pid: int
+    kspace_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,18 @@ def serve(config: Path, on_ready: Callable[[Address], None] | None = None) -> No
     stop = threading.Event()
     with _only_one(settings.directory), _stopping_on_signals(stop), closing(app.build_services(settings)) as services:
         listener = Listener(settings, services)
-        address = Address(settings.node.ae_title, settings.node.host, listener.start(), os.getpid())
+        mrd = MrdListener(services) if settings.kspace.listen else None
+        port = listener.start()
         try:
+            kspace_port = None if mrd is None else mrd.start()
+            address = Address(settings.node.ae_title, settings.node.host, port, os.getpid(), kspace_port)
             _write_status(settings.directory / STATUS_FILE, address)
             if on_ready is not None:
                 on_ready(address)
             keep_running([sys.executable, "-m", "node.worker", "-c", str(settings.file)], stop)
         finally:
+            if mrd is not None:
+                mrd.stop(ASSOCIATION_GRACE_S)
             listener.stop(ASSOCIATION_GRACE_S)
             (settings.directory / STATUS_FILE).unlink(missing_ok=True)
 

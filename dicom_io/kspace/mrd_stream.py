@@ -11,7 +11,7 @@ from dicom_io.errors import IncompleteRawData, MalformedRawData
 from dicom_io.kspace.mrd_header import read_header
 from dicom_io.kspace.mrd_messages import Kind, Message, MessageWalker
 from dicom_io.kspace.readout_heads import READOUT_HEAD
-from dicom_io.kspace.scan import RawScan
+from dicom_io.kspace.scan import RawHeader, RawScan
 
 _COMPLEX_BYTES = 8
 
@@ -66,6 +66,20 @@ def read_stream(path: Path, offset: int = 0, n_bytes: int | None = None) -> RawS
     return RawScan(
         read_header(headers[-1].text), heads, MappedSamples(content, _offsets(readouts, heads), heads), notes
     )
+
+
+def first_header(path: Path) -> RawHeader | None:
+    """Return the header of a stream that may be cut or damaged; None where it did not come so far.
+
+    Raises
+    ------
+    MalformedRawData
+        What came is no stream, or its header no header.
+    """
+    for message in MessageWalker().feed(_mapped(path)):
+        if message.kind is Kind.HEADER:
+            return read_header(message.text)
+    return None
 
 
 def _mapped(path: Path) -> memoryview:

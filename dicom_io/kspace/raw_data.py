@@ -6,8 +6,9 @@ in one table; raw data of everybody else are kept as they are.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydicom.uid import RawDataStorage
 
 from dicom_io.errors import MalformedRawData, NotDicom, UnknownRawData
 from dicom_io.instance import PARSING_FAILURES, open_instance, quietly, text
+from dicom_io.kspace.overrides import Overrides, parse_overrides
 from dicom_io.kspace.scan import RawHeader
 from dicom_io.write.derived import UNICODE, set_verbatim
 from dicom_io.write.identity import derived_uid
@@ -30,7 +32,7 @@ CREATOR_VERSION_UID = derived_uid("Lodestone", "raw data", "MRD payload", "1")
 PRIVATE_CREATOR = "LODESTONE RAW DATA 1"
 LARGEST_INSIDE = (1 << 32) - 2
 _GROUP = 0x0099
-_FORMAT, _SHA256, _BYTES, _CONTENT = 0x1001, 0x1002, 0x1003, 0x1010
+_FORMAT, _SHA256, _BYTES, _OVERRIDES, _CONTENT = 0x1001, 0x1002, 0x1003, 0x1004, 0x1010
 _TYPE_2 = (
     "PatientName",
     "PatientID",
@@ -70,13 +72,14 @@ class PayloadFormat(StrEnum):
 class RawPayload:
     """Where k-space lies: `n_bytes` at `offset` in the object itself, or without an offset in a file known by digest.
 
-    `sha256` is over the payload's bytes.
+    `sha256` is over the payload's bytes. `overrides` are what a site stated beside it.
     """
 
     format: PayloadFormat
     sha256: str
     n_bytes: int
-    offset: int | None
+    offset: int | None = None
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 def raw_data_object(
@@ -103,12 +106,13 @@ def raw_data_object(
     MalformedRawData
         The content is larger than an element may be.
     """
-    identity = {} if header is None else header.identity
+    stated, key = {} if header is None else header.identity, (payload.sha256, payload.overrides.as_text())
+    identity = {**stated, **payload.overrides.identity}
     made = Dataset()
     made.SpecificCharacterSet = UNICODE
     made.SOPClassUID = RAW_DATA_STORAGE
-    made.SOPInstanceUID = raw_instance_uid(payload.sha256)
-    _describe_identity(made, identity, payload.sha256)
+    made.SOPInstanceUID = raw_instance_uid(payload)
+    _describe_identity(made, identity, key)
     _describe_scanner(made, header)
     made.Modality = "MR"
     made.CreatorVersionUID = CREATOR_VERSION_UID
@@ -119,6 +123,8 @@ def raw_data_object(
     block.add_new(_FORMAT & 0xFF, "LO", payload.format.value)
     block.add_new(_SHA256 & 0xFF, "LO", payload.sha256)
     block.add_new(_BYTES & 0xFF, "LO", str(payload.n_bytes))
+    if payload.overrides.as_text():
+        block.add_new(_OVERRIDES & 0xFF, "UT", payload.overrides.as_text())
     if content is not None:
         if len(content) > LARGEST_INSIDE:
             raise MalformedRawData("The raw data are larger than 4 GiB, more than one DICOM element holds.")
@@ -126,9 +132,9 @@ def raw_data_object(
     return made
 
 
-def raw_instance_uid(sha256: str) -> str:
-    """Return the SOPInstanceUID of the object that stands for a payload."""
-    return derived_uid("raw data", sha256)
+def raw_instance_uid(payload: RawPayload) -> str:
+    """Return the SOPInstanceUID of the object that stands for a payload, and for what was stated beside it."""
+    return derived_uid("raw data", payload.sha256, payload.overrides.as_text())
 
 
 def find_payload(path: Path) -> RawPayload:
@@ -159,8 +165,13 @@ def _find_own(path: Path) -> RawPayload:
             dataset = read_partial(file, content.is_reached)
             block = dataset.private_block(_GROUP, PRIVATE_CREATOR)
             form, sha256, n_bytes = (str(block[number & 0xFF].value) for number in (_FORMAT, _SHA256, _BYTES))
-            payload = RawPayload(PayloadFormat(form), sha256, int(n_bytes), content.offset)
-    except (*PARSING_FAILURES, NotDicom) as failure:
+            overrides = (
+                parse_overrides(json.loads(str(block[_OVERRIDES & 0xFF].value)))
+                if (_OVERRIDES & 0xFF) in block
+                else Overrides()
+            )
+            payload = RawPayload(PayloadFormat(form), sha256, int(n_bytes), content.offset, overrides)
+    except (*PARSING_FAILURES, NotDicom, MalformedRawData) as failure:
         raise MalformedRawData("The Raw Data object of Lodestone's own kind is damaged; send it again.") from failure
     if payload.offset is not None:
         _check_inside(path, payload)
@@ -200,7 +211,7 @@ def _check_inside(path: Path, payload: RawPayload) -> None:
 DECODERS: Mapping[str, Callable[[Path], RawPayload]] = {CREATOR_VERSION_UID: _find_own}
 
 
-def _describe_identity(made: Dataset, identity: Mapping[str, str], sha256: str) -> None:
+def _describe_identity(made: Dataset, identity: Mapping[str, str], key: tuple[str, str]) -> None:
     for keyword in _TYPE_2:
         set_verbatim(made, keyword, identity.get(keyword, "") if keyword != "InstanceNumber" else "1")
     for keyword in _OPTIONAL:
@@ -208,9 +219,9 @@ def _describe_identity(made: Dataset, identity: Mapping[str, str], sha256: str) 
             made[keyword] = DataElement(Tag(tag_for_keyword(keyword) or 0), dictionary_VR(keyword), identity[keyword])
     if made.PatientSex not in ("M", "F", "O", ""):
         made.PatientSex = ""
-    study = identity.get("StudyInstanceUID") or derived_uid("raw data study", sha256)
+    study = identity.get("StudyInstanceUID") or derived_uid("raw data study", *key)
     set_verbatim(made, "StudyInstanceUID", study)
-    made.SeriesInstanceUID = derived_uid("raw data series", sha256)
+    made.SeriesInstanceUID = derived_uid("raw data series", *key)
     set_verbatim(made, "FrameOfReferenceUID", identity.get("FrameOfReferenceUID") or derived_uid("raw frame", study))
     made.PositionReferenceIndicator = ""
 

@@ -1,12 +1,14 @@
 """Where the voxels of a raw scan will lie, and what derived objects need to know of it, as if its images had come."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from dicom_io.errors import RawHeaderUnusable
 from dicom_io.geometry import Geometry, Vector
-from dicom_io.kspace.scan import RawScan, Space, imaging_readouts
+from dicom_io.kspace.scan import RawScan, imaging_readouts
 from dicom_io.series import SourceFrame, SourceSeries
 
 PHASE_SCALING = "the angle of complex images that Lodestone reconstructed from k-space"
@@ -22,8 +24,8 @@ def is_mirrored(scan: RawScan) -> bool:
     return bool(np.dot(np.cross(read, phase), normal) < 0)
 
 
-def geometry_of(scan: RawScan, space: Space, frame_of_reference_uid: str) -> Geometry:
-    """Return the grid of images of `space`, reversed along z where `is_mirrored`.
+def geometry_of(scan: RawScan, shape: Sequence[int], frame_of_reference_uid: str) -> Geometry:
+    """Return the grid of images of `shape` `(z, y, x)` with the encoded voxels, reversed along z where `is_mirrored`.
 
     ISMRMRD's position is where index `size // 2` of every axis lies.
 
@@ -33,8 +35,8 @@ def geometry_of(scan: RawScan, space: Space, frame_of_reference_uid: str) -> Geo
         The directions are not perpendicular unit vectors.
     """
     read, phase, normal = _directions(scan)
-    nz, ny, nx = space.shape
-    dz, dy, dx = space.voxel_size_mm
+    nz, ny, nx = shape
+    dz, dy, dx = scan.header.encoded.voxel_size_mm
     imaging = imaging_readouts(scan)
     slices = np.unique(scan.slice[imaging])
     if len(slices) > 1:

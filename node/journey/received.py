@@ -17,6 +17,7 @@ from db.errors import StateConflict
 from db.instances import Instance, Standing
 from db.series import Series, State
 from dicom_io.errors import DicomError
+from dicom_io.kspace.raw_data import RAW_DATA_STORAGE
 from dicom_io.read.attributes import SeriesIdentity, read_series_identity
 from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.sorting import assess
@@ -25,6 +26,7 @@ from node.completeness_announced import decide_as_announced
 from node.inbox import StoredInstance
 from node.journey.assembled_further import end_waiting_further, reopen_with_further
 from node.journey.received_companions import companions_of, frames_of, join
+from node.journey.received_raw import decide_raw, raw_error
 from node.journey.received_steps import announcement_of
 from node.services import Services
 from node.settings import CompletenessSection
@@ -157,6 +159,8 @@ def retry(services: Services, series_key: str, reason: str = "asked by a person"
 
 def _read_header(services: Services, stored: StoredInstance) -> _Header:
     path = services.inbox.path(stored.name)
+    if stored.SOPClassUID == RAW_DATA_STORAGE:
+        return _Header(read_series_identity(path), (), raw_error(services, path))
     try:
         frames = tuple(read_frame_headers(path))
     except DicomError as error:
@@ -233,6 +237,10 @@ def _is_waiting(waiting: Series) -> bool:
 
 def _examine(session: Session, waiting: Series, limits: CompletenessSection) -> Decision:
     members = [waiting, *series.joined_to(session, waiting.key)]
+    if waiting.sop_class_uid == RAW_DATA_STORAGE:
+        decided = decide_raw(instances.of_series(session, [waiting.key]))
+        if decided is not None:
+            return decided
     frames = frames_of(session, [member.key for member in members])
     arrival = Arrival(
         (now() - waiting.last_received_at).total_seconds(),
