@@ -1,17 +1,20 @@
 """Do attributes that should tell the same story tell it? A second witness shows a value that was changed on the way."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from dicom_io.errors import ContradictoryHeader
 from dicom_io.instance import named
 from dicom_io.read.headers import FrameHeader
+from dicom_io.read.isocentre import require_at_isocentre
 from dicom_io.read.scales import require_one_scale
 from dicom_io.read.sorting import Slot
+from dicom_io.series import Part
 
 HALF_A_SLICE = 0.5
+MOST = 0.6
 SAME_EXTENT = 0.05
 INTERPOLATED = 1.2
 REMEDY = "ask the sender for intact headers"
@@ -23,7 +26,8 @@ def require_consistent(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, s
     Raises
     ------
     ContradictoryHeader
-        EchoNumbers against EchoTime, SliceLocation against the position, ReconstructionDiameter against PixelSpacing,
+        EchoNumbers against EchoTime, SliceLocation and InStackPositionNumber against the position, InstanceNumber
+        against the part, ReconstructionDiameter against PixelSpacing, position and orientation against the isocentre,
         PixelRepresentation, BitsStored or RescaleSlope of one image against the others'.
     PhaseScaleUnknown
         By RescaleIntercept and RescaleSlope real or imaginary values could have one sign only.
@@ -31,9 +35,11 @@ def require_consistent(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, s
     _require_one_form(chosen, names)
     require_one_scale(chosen, names)
     _require_echo_numbers(chosen, names)
-    _require_slice_locations(chosen, names)
+    _require_slice_order(chosen, names)
+    _require_order_of_parts(chosen, names)
     for frame in chosen.values():
         _require_extent(frame, names)
+    require_at_isocentre(chosen, names)
 
 
 def _require_one_form(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
@@ -71,23 +77,60 @@ def _require_echo_numbers(chosen: Mapping[Slot, FrameHeader], names: Mapping[str
                 )
 
 
-def _require_slice_locations(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
-    """Compare SliceLocation with the order of positions; its zero, sign and scale are the manufacturer's own."""
-    stated = [(index, frame) for (_, _, index), frame in chosen.items() if frame.slice_location is not None]
+def _require_slice_order(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
+    """Compare the order of positions with what else counts slices; zero, sign and scale are the manufacturer's own."""
+    counts: tuple[tuple[str, Callable[[FrameHeader], float | None]], ...] = (
+        ("SliceLocation", lambda frame: frame.slice_location),
+        ("InStackPositionNumber", lambda frame: frame.stack_position),
+    )
+    for keyword, count in counts:
+        stated = [(index, frame, count(frame)) for (_, _, index), frame in chosen.items()]
+        astray = _astray([(index, value) for index, _, value in stated if value is not None])
+        if astray is not None and all(value is not None for _, _, value in stated):
+            raise ContradictoryHeader(
+                f"{names[stated[astray][1].sop_instance_uid]}: {named(keyword)} and {named('ImagePositionPatient')} "
+                f"put the image at different places among the slices; {REMEDY}."
+            )
+
+
+def _astray(stated: Sequence[tuple[int, float]]) -> int | None:
+    """Return which count does not lie on the line from the first to the last slice, None where all do."""
     indices = np.array([index for index, _ in stated])
-    if len(stated) < len(chosen) or indices.max() == 0:
+    values = np.array([value for _, value in stated], dtype=float)
+    if not len(stated) or indices.max() == 0:
+        return None
+    first = float(np.median(values[indices == 0])) if (indices == 0).any() else float("nan")
+    step = (float(np.median(values[indices == indices.max()])) - first) / indices.max()
+    if not step or not np.isfinite(step):
+        return None
+    astray = np.abs(values - first - step * indices) > HALF_A_SLICE * abs(step)
+    return int(np.argmax(astray)) if astray.any() else None
+
+
+def _require_order_of_parts(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
+    """Refuse a slice of which two parts follow each other in another order than those of nearly all slices do.
+
+    Scanners number the parts of every slice in one order, so two parts that were exchanged on the way stand out. Equal
+    numbers count nothing.
+    """
+    parts = {part for part, _, _ in chosen}
+    orders: dict[tuple[int, int], tuple[Part, ...]] = {}
+    for echo, index in {(echo, index) for _, echo, index in chosen}:
+        held = [chosen[part, echo, index] for part in parts if (part, echo, index) in chosen]
+        numbers = {frame.instance_number for frame in held} - {None}
+        if len({frame.series_instance_uid for frame in held}) == 1 and len(numbers) == len(held):
+            held.sort(key=lambda frame: frame.instance_number or 0)
+            orders[echo, index] = tuple(frame.part for frame in held)
+    if not orders:
         return
-    locations = np.array([frame.slice_location for _, frame in stated], dtype=float)
-    first = float(np.median(locations[indices == 0]))
-    step = (float(np.median(locations[indices == indices.max()])) - first) / indices.max()
-    if not step:
-        return
-    astray = np.abs(locations - first - step * indices) > HALF_A_SLICE * abs(step)
-    if astray.any():
-        frame = stated[int(np.argmax(astray))][1]
+    usual, count = Counter(orders.values()).most_common(1)[0]
+    odd = [place for place, order in orders.items() if order != usual]
+    if odd and count >= MOST * len(orders):
+        echo, index = min(odd)
         raise ContradictoryHeader(
-            f"{names[frame.sop_instance_uid]}: {named('SliceLocation')} and {named('ImagePositionPatient')} put the "
-            f"image at different places among the slices; {REMEDY}."
+            f"{names[chosen[usual[0], echo, index].sop_instance_uid]}: by {named('InstanceNumber')} the {usual[0]} "
+            f"image comes {'after' if orders[echo, index][0] is not usual[0] else 'before'} the {usual[1]} image of "
+            f"its slice, unlike in the other slices, so two parts were exchanged; {REMEDY}."
         )
 
 

@@ -16,6 +16,7 @@ from dicom_io.read.opening import Opened, open_object
 from dicom_io.read.protocol import Objection, is_distortion_corrected, is_weighted_or_projected, objections_to
 from dicom_io.read.vendors.convention import RADIANS_PER_UNIT, StoredValues, Vendor
 from dicom_io.read.vendors.table import vendor_of
+from dicom_io.read.wholeness import require_intact
 from dicom_io.series import Part
 
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
@@ -47,8 +48,8 @@ class FrameHeader:
     `position` is ImagePositionPatient [mm], `orientation` ImageOrientationPatient, `pixel_spacing` PixelSpacing [mm].
     Counts called `declared` are what the protocol says there will be, None where it says nothing. `objections` are
     reasons why this frame cannot become part of a map. `acquired_at` is a time as written, to tell scans apart.
-    `slice_location`, `acquisition_number`, `coil` and `stack` are second witnesses, and so are `acquired_matrix`, the
-    points that were measured in plane, and `reconstruction_diameter_mm`.
+    `slice_location`, `stack_position`, `acquisition_number`, `coil` and `stack` are second witnesses, and so are
+    `acquired_matrix`, the points that were measured in plane, and `reconstruction_diameter_mm`.
     """
 
     sop_class_uid: str
@@ -85,6 +86,7 @@ class FrameHeader:
     stack: str = ""
     reconstruction_diameter_mm: float | None = None
     acquired_matrix: tuple[int, ...] = ()
+    stack_position: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary of numbers, strings and lists."""
@@ -108,7 +110,7 @@ def read_frame_headers(source: Path | bytes | Dataset, conclusions: Conclusions 
     Parameters
     ----------
     source
-        A Part 10 file, its bytes, or a parsed dataset.
+        A Part 10 file, its bytes, or a parsed dataset; what stands twice shows in the first two only.
     conclusions
         What was concluded from other objects of the same reading, so that equal bytes are converted once.
 
@@ -121,7 +123,7 @@ def read_frame_headers(source: Path | bytes | Dataset, conclusions: Conclusions 
     MissingAttribute
         Identity, matrix or position is absent.
     ContradictoryHeader
-        A number cannot be read.
+        A number cannot be read, an element stands twice, or is no value of its kind.
     """
     conclusions = conclusions or Conclusions()
     return frame_headers(open_object(source, conclusions.layouts), conclusions)
@@ -132,6 +134,8 @@ def frame_headers(opened: Opened, conclusions: Conclusions) -> list[FrameHeader]
     with quietly():
         whole = whole_view(opened)
         conclusions.of(_require_image, whole, None)
+        if opened.is_as_stored:
+            require_intact(opened.parse())
         vendor = conclusions.of(_vendor, whole, None)
         conclusions.of(_require_own_elements, whole, vendor)
         conclusions.of(_require_one_number_of_bits, whole, vendor)
@@ -331,6 +335,7 @@ def _mapping_equals_rescaling(view: FrameView, mapping: Dataset | None) -> bool:
 OWN_FIELDS: Mapping[str, Callable[[FrameView, Any], Any]] = {
     "sop_instance_uid": lambda view, vendor: _uid(view, "SOPInstanceUID"),
     "position": lambda view, vendor: _vector(view, "ImagePositionPatient", 3),
+    "stack_position": lambda view, vendor: _integer(view, "InStackPositionNumber"),
     "instance_number": lambda view, vendor: _integer(view, "InstanceNumber"),
     "acquired_at": lambda view, vendor: _acquired_at(view),
     "slice_location": lambda view, vendor: number(view.get("SliceLocation"), "SliceLocation"),

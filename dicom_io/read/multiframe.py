@@ -41,6 +41,7 @@ MACRO_OF = {
     "RescaleType": "PixelValueTransformationSequence",
     "TemporalPositionIndex": "FrameContentSequence",
     "StackID": "FrameContentSequence",
+    "InStackPositionNumber": "FrameContentSequence",
     "ReceiveCoilName": "MRReceiveCoilSequence",
     "MRAcquisitionFrequencyEncodingSteps": "MRFOVGeometrySequence",
     "MRAcquisitionPhaseEncodingStepsInPlane": "MRFOVGeometrySequence",

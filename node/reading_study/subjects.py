@@ -75,14 +75,14 @@ def phantom_scan() -> Scan:
 
 
 def oblique_grid() -> Geometry:
-    """Return an oblique, anisotropic grid of few voxels."""
+    """Return an oblique, anisotropic grid of few voxels, as large as a head and around the isocentre."""
     cosine, sine = float(np.cos(np.deg2rad(20.0))), float(np.sin(np.deg2rad(20.0)))
     return Geometry(
         row_direction=(1.0, 0.0, 0.0),
         column_direction=(0.0, cosine, sine),
-        first_position=(-12.5, 7.25, -30.0),
-        slice_step=(0.0, round(-2.0 * sine, 9), round(2.0 * cosine, 9)),
-        pixel_spacing=(1.0, 0.8),
+        first_position=(-100.5, -99.25, -42.0),
+        slice_step=(0.0, round(-6.0 * sine, 9), round(6.0 * cosine, 9)),
+        pixel_spacing=(18.0, 21.0),
         shape=SHAPE,
         frame_of_reference_uid="1.2.826.0.1.3680043.8.498.77",
     )

@@ -9,6 +9,7 @@ from pydicom import Dataset
 
 from dicom_io import errors
 from dicom_io.read.reader import read_source
+from node.reading_study.subjects import simulated_subjects
 from tests.dicom_io.read import scanner_files as scanner
 
 SCAN = scanner.Scan()
@@ -37,9 +38,22 @@ def every(keyword: str, value: object) -> Change:
     return lambda objects: [setattr(dataset, keyword, value) for dataset in objects] and None
 
 
+def stacked(change: Change) -> Change:
+    """Number slices by their place in the stack alone, as enhanced objects do, and then make the change."""
+
+    def both(objects: list[Dataset]) -> None:
+        for dataset in objects:
+            del dataset.SliceLocation
+            dataset.InStackPositionNumber = 5 - dataset.InstanceNumber
+        change(objects)
+
+    return both
+
+
 # In the order part, echo, slice: the first twelve objects are magnitude, four slices for each of three echoes.
 CONTRADICTIONS = [
     ("two positions", swap("ImagePositionPatient", 0, 2), "Slice Location .* Image Position"),
+    ("positions in a stack", stacked(swap("ImagePositionPatient", 0, 2)), "In-Stack Position .* Image Position"),
     ("two slice locations", swap("SliceLocation", 13, 14), "Slice Location .* Image Position"),
     ("two echo times", swap("EchoTime", 1, 5), "Echo Number.* do not go together"),
     ("two echo numbers", swap("EchoNumbers", 12, 20), "Echo Number.* do not go together"),
@@ -56,6 +70,7 @@ def test_what_a_second_witness_contradicts_is_refused(tmp_path: Path, change: Ch
 
 
 HARMLESS = [
+    ("places in a stack", stacked(lambda objects: None)),
     ("one number for all echoes", every("EchoNumbers", 1)),
     ("one location for all slices", every("SliceLocation", 0.0)),
     ("no echo numbers", lambda objects: [dataset.__delitem__("EchoNumbers") for dataset in objects] and None),
@@ -152,3 +167,16 @@ def test_one_real_image_that_lost_its_zero_is_refused(tmp_path: Path, keyword: s
     setattr(objects[2], keyword, value)
     with pytest.raises(errors.PhaseScaleUnknown, match="never negative, or never positive"):
         read_source(scanner.save(objects, tmp_path))
+
+
+@pytest.mark.parametrize("flavour", ["ge_alternating_slices", "canon_real_and_imaginary"])
+def test_a_real_and_an_imaginary_image_that_were_exchanged_are_refused(tmp_path: Path, flavour: str) -> None:
+    objects = list(next(subject for subject in simulated_subjects() if subject.name == flavour).objects)
+    read_source(scanner.save(objects, tmp_path / "true"))
+    first, second = objects[-2:]
+    if flavour == "canon_real_and_imaginary":
+        first.ImageType, second.ImageType = second.ImageType, first.ImageType
+    else:
+        first[0x0043, 0x102F].value, second[0x0043, 0x102F].value = 3, 2
+    with pytest.raises(errors.ContradictoryHeader, match="two parts were exchanged"):
+        read_source(scanner.save(objects, tmp_path / "exchanged"))

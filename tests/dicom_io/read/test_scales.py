@@ -1,0 +1,91 @@
+"""Images that cannot be compared by what their headers say are refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from dicom_io.errors import ContradictoryHeader, MissingAttribute, Permanent
+from dicom_io.read.reader import read_source
+from node.reading_study.subjects import Subject, encoded, simulated_subjects
+
+Change = Callable[[list[Dataset]], None]
+
+
+@pytest.fixture
+def subjects() -> dict[str, Subject]:
+    return {subject.name: subject for subject in simulated_subjects()}
+
+
+def one(number: int, keyword: str, value: object) -> Change:
+    return lambda objects: setattr(objects[number], keyword, value)
+
+
+def private(element: int, value: float, *numbers: int) -> Change:
+    def change(objects: list[Dataset]) -> None:
+        for number in numbers:
+            objects[number][0x2005, element].value = value
+
+    return change
+
+
+def without_private(objects: list[Dataset]) -> None:
+    for dataset in objects:
+        dataset.remove_private_tags()
+
+
+def without_slope(objects: list[Dataset]) -> None:
+    for dataset in objects:
+        if dataset.ImageType[3] == "M":
+            del dataset.RescaleSlope
+
+
+def without_first_slope(objects: list[Dataset]) -> None:
+    del objects[0].RescaleSlope
+
+
+# Philips writes all magnitude images first, then all phase images; Canon's real and imaginary images alternate.
+REFUSED: list[tuple[str, str, Change, type[Permanent], str]] = [
+    ("one slope", "canon_real_and_imaginary", one(3, "RescaleSlope", "1.5"), ContradictoryHeader, "Slope .* 1.5"),
+    ("one zero", "canon_real_and_imaginary", one(4, "RescaleIntercept", "1"), ContradictoryHeader, "share one zero"),
+    ("a magnitude's zero", "canon_classic", one(0, "RescaleIntercept", "5"), ContradictoryHeader, "no signal"),
+    ("a slope of the other sign", "canon_classic", one(0, "RescaleSlope", "-1"), ContradictoryHeader, "Slope .* is -1"),
+    ("no private scale", "philips_real_and_imaginary", without_private, ContradictoryHeader, "nothing in the headers"),
+    ("no public slope", "philips_classic", without_slope, ContradictoryHeader, r"but no Rescale Slope"),
+    ("another private zero", "philips_classic", private(0x100D, 5.0, 3), ContradictoryHeader, "values zero, -?0 and 5"),
+    ("a negative private slope", "philips_classic", private(0x100E, -1.0, 3), ContradictoryHeader, "is -1"),
+    ("another mapping", "philips_classic", one(2, "RescaleSlope", "2.5"), ContradictoryHeader, "Real World Value"),
+    ("one slope absent", "canon_classic", without_first_slope, MissingAttribute, "Rescale Slope"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flavour", "change", "refusal", "phrase"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED]
+)
+def test_images_scaled_otherwise_than_their_neighbours_are_refused(
+    tmp_path: Path, subjects: dict[str, Subject], flavour: str, change: Change, refusal: type[Permanent], phrase: str
+) -> None:
+    with pytest.raises(refusal, match=phrase):
+        read_source(saved(subjects[flavour], change, tmp_path))
+
+
+def test_an_acquisition_without_private_elements_is_read_where_all_slopes_are_equal(
+    tmp_path: Path, subjects: dict[str, Subject]
+) -> None:
+    def strip(objects: list[Dataset]) -> None:
+        without_private(objects)
+        for dataset in objects:
+            if dataset.ImageType[3] == "M":
+                dataset.RescaleSlope, dataset.RealWorldValueMappingSequence[0].RealWorldValueSlope = "1.25", 1.25
+
+    assert read_source(saved(subjects["philips_classic"], strip, tmp_path)).vendor == "Philips"
+
+
+def saved(subject: Subject, change: Change, folder: Path) -> list[Path]:
+    objects = list(subject.objects)
+    change(objects)
+    paths = [folder / f"{number:03d}.dcm" for number in range(len(objects))]
+    for path, dataset in zip(paths, objects, strict=True):
+        path.write_bytes(encoded(dataset))
+    return paths
