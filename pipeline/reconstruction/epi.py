@@ -97,7 +97,7 @@ class EpiReadouts:
 class EpiCorrections:
     """What was found and taken out: the phase between the polarities, and the phases of the shots, None where unknown.
 
-    `by_navigators` tells whether the first was measured, or found as that which leaves the least ghost.
+    `by_navigators` tells whether the first began with measurements, or is only that which leaves the least ghost.
     """
 
     polarity: PolarityPhase
@@ -128,24 +128,34 @@ def sort_epi(readouts: EpiReadouts) -> tuple[Kspace, EpiCorrections]:
     navigators = None
     if readouts.navigators is not None and len(readouts.navigators):
         navigators = _regridded(readouts.navigators, readouts.trajectory, n_x)
-    polarity = navigator_phase(navigators.samples, navigators.is_reversed) if navigators is not None else None
-    by_navigators = polarity is not None
-    if polarity is None:
-        rough = _on_grid(readouts, along_x.samples)[0][0]
-        signs = _on_grid(readouts, along_x.is_reversed[:, None, None].to(rough))[0][0, 0, :, :, 0].real
-        polarity = least_entropy_phase(rough, signs)
-    lines = without_polarity(along_x.samples, along_x.is_reversed, polarity)
-    phases = None
+    lines, polarity, phases = along_x.samples, None, None
     if navigators is not None:
-        phases = shot_phases(
-            without_polarity(navigators.samples, navigators.is_reversed, polarity), navigators.shot, navigators.time_s
-        )
+        polarity = navigator_phase(navigators.samples, navigators.is_reversed)
+        aligned = without_polarity(navigators.samples, navigators.is_reversed, polarity)
+        phases = shot_phases(aligned, navigators.shot, navigators.time_s)
+        lines = without_polarity(lines, along_x.is_reversed, polarity)
         lines = without_shot_phases(lines, along_x.shot, along_x.time_s, phases)
+    remaining = _least_ghost(readouts, replace(along_x, samples=lines), is_wide=polarity is None)
+    lines = without_polarity(lines, along_x.is_reversed, remaining)
     samples, measured = _on_grid(readouts, lines)
     kspace = Kspace(
         to_kspace(samples, (-1,)), measured, readouts.grid, readouts.echo_times_s, readouts.b0_tesla, readouts.noise
     )
-    return kspace, EpiCorrections(polarity, by_navigators, phases)
+    return kspace, EpiCorrections(
+        remaining if polarity is None else polarity.plus(remaining), polarity is not None, phases
+    )
+
+
+def _least_ghost(readouts: EpiReadouts, along_x: EpiLines, is_wide: bool) -> PolarityPhase:
+    """Return the phase with the least ghost in the first echo, searched widely or near zero.
+
+    Near zero it is looked for only if every line was measured: where aliases overlap, navigators are the better judge.
+    """
+    samples, measured = _on_grid(readouts, along_x.samples)
+    if not is_wide and not bool(measured[0].all()):
+        return PolarityPhase.of_all_coils(samples.shape[1])
+    signs = _on_grid(readouts, along_x.is_reversed[:, None, None].to(samples))[0][0, 0, :, :, 0].real
+    return least_entropy_phase(samples[0], signs, is_wide)
 
 
 def _regridded(lines: EpiLines, trajectory: Tensor, n_x: int) -> EpiLines:

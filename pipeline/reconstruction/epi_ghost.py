@@ -1,6 +1,8 @@
 """The N/2 ghost of echo-planar images: the phase between readouts of both polarities, measured or found, taken out."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,28 +12,50 @@ from pipeline.errors import UnusableInput
 from pipeline.operators.centred_fourier import to_image
 
 _PARTITIONS, _COILS, _COLUMNS = 2, 4, 40
-_HALVINGS = 7
 _STEEPEST_RAD = 2.5 * math.pi
 """Largest difference over the field of view that the search without navigators looks for, to either side."""
+_WIDE = ((7, 21), *[(5, 5)] * 7)
+_NEAR_RAD, _NEAR_STEEP_RAD, _NEAR = 0.3, 1.0, ((7, 9), *[(5, 5)] * 4)
+"""How far the search goes from what navigators measured: they precede the train, whose eddy currents differ."""
+_LEAST_SHARE = 0.05
+"""A coil with less than this share of the loudest coil's power has no phase of its own."""
 
 
 @dataclass(frozen=True)
 class PolarityPhase:
-    """By how much reversed readouts are ahead of forward ones: `constant_rad`, and `slope_rad` per voxel along x.
+    """By how much reversed readouts are ahead of forward ones, each `(coil,)`.
 
-    The constant holds at the middle of the field of view, voxel `size // 2`.
+    `constant_rad` holds at the middle of the field of view, voxel `size // 2`; `slope_rad` is per voxel along x.
     """
 
-    constant_rad: float
-    slope_rad: float
+    constant_rad: Tensor
+    slope_rad: Tensor
+
+    @classmethod
+    def of_all_coils(cls, n_coils: int, constant_rad: float = 0.0, slope_rad: float = 0.0) -> "PolarityPhase":
+        """Return a phase that all coils share."""
+        return cls(*(torch.full((n_coils,), value, dtype=torch.float64) for value in (constant_rad, slope_rad)))
 
     def angles(self, n_x: int) -> Tensor:
-        """Return the phase [rad] at each voxel, `(x,)`."""
-        return self.constant_rad + self.slope_rad * (torch.arange(n_x) - n_x // 2)
+        """Return the phase [rad] at each voxel, float64 `(coil, x)`."""
+        places = torch.arange(n_x, device=self.slope_rad.device) - n_x // 2
+        return self.constant_rad[:, None] + self.slope_rad[:, None] * places
+
+    def chosen(self, coils: Tensor) -> "PolarityPhase":
+        """Return the phase of some coils."""
+        return PolarityPhase(self.constant_rad[coils], self.slope_rad[coils])
+
+    def moved(self, constant_rad: float, slope_rad: float) -> "PolarityPhase":
+        """Return the phase with the same added in every coil."""
+        return PolarityPhase(self.constant_rad + constant_rad, self.slope_rad + slope_rad)
+
+    def plus(self, other: "PolarityPhase") -> "PolarityPhase":
+        """Return the sum of two phases of the same coils."""
+        return PolarityPhase(self.constant_rad + other.constant_rad, self.slope_rad + other.slope_rad)
 
 
 def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
-    """Fit a line to the phase between navigators of both polarities.
+    """Fit a line to the phase between navigators of both polarities, in every coil.
 
     Three navigators, the middle one of the other polarity, see the same off-resonance on average.
 
@@ -44,7 +68,8 @@ def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
 
     Returns
     -------
-        The phase, fitted with the signal's power as weight; the same for all coils and shots.
+        The phase, fitted with the signal's power as weight; the same for all shots. Coils with hardly any signal take
+        that of all.
 
     Raises
     ------
@@ -58,17 +83,20 @@ def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
     if bool(is_reversed.all()) or not bool(is_reversed.any()):
         raise UnusableInput("All navigators have one polarity, so that the ghost's phase cannot be measured.")
     reverse, forward = navigators[is_reversed], navigators[~is_reversed]
-    products = (reverse.mean(0) * forward.mean(0).conj()).sum(0)
-    n_x = products.shape[-1]
-    slope = float((products[1:] * products[:-1].conj()).sum().angle())
-    places = (torch.arange(n_x, device=products.device) - n_x // 2).double()
-    flat = products.to(torch.complex128) * torch.polar(torch.ones_like(places), -slope * places)
-    constant = float(flat.sum().angle())
+    products = (reverse.mean(0) * forward.mean(0).conj()).to(torch.complex128)
+    power = products.abs().sum(1)
+    quiet = power < _LEAST_SHARE * power.max()
+    products = torch.where(quiet[:, None], products.sum(0), products)
+    places = torch.arange(products.shape[1], device=products.device) - products.shape[1] // 2
+    slope = (products[:, 1:] * products[:, :-1].conj()).sum(1).angle()
+    constant = (products * torch.polar(torch.ones_like(products.real), -slope[:, None] * places)).sum(1).angle()
     # What remains is small: an ordinary fit, weighted by the signal, finds it.
-    remaining, weights = (flat * complex(math.cos(constant), -math.sin(constant))).angle(), flat.abs()
-    design = torch.stack((torch.ones_like(places), places), 1)
-    normal = design.mT @ (weights[:, None] * design)
-    offset, tilt = torch.linalg.solve(normal, design.mT @ (weights * remaining)).tolist()
+    rough = PolarityPhase(constant, slope)
+    flat = products * torch.polar(torch.ones_like(products.real), -rough.angles(products.shape[1]))
+    design = torch.stack((torch.ones_like(places), places), 1).double()
+    normal = torch.einsum("xa,cx,xb->cab", design, flat.abs(), design)
+    remaining = torch.einsum("xa,cx->ca", design, flat.abs() * flat.angle())
+    offset, tilt = torch.linalg.solve(normal, remaining).unbind(1)
     return PolarityPhase(constant + offset, slope + tilt)
 
 
@@ -89,14 +117,15 @@ def without_polarity(lines: Tensor, is_reversed: Tensor, phase: PolarityPhase) -
         Complex, the same shape.
     """
     half = 0.5 * phase.angles(lines.shape[-1]).to(lines.device)
-    turn = torch.polar(torch.ones_like(half), half)
+    turn = torch.polar(torch.ones_like(half), half).to(lines)
     return lines * torch.where(is_reversed[:, None, None], turn.conj(), turn)
 
 
-def least_entropy_phase(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
-    """Find the phase between the polarities without navigators: that whose images are darkest where nothing is.
+def least_entropy_phase(samples: Tensor, is_reversed: Tensor, is_wide: bool = True) -> PolarityPhase:
+    """Find the phase between the polarities whose images are darkest where nothing is.
 
-    A constant that is wrong by half a turn only moves the image by half a field of view; the smaller constant is taken.
+    A constant that is wrong by half a turn only moves the image by half a field of view; the smaller constant is
+    taken.
 
     Parameters
     ----------
@@ -104,6 +133,9 @@ def least_entropy_phase(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
         Complex `(coil, z, y, x)`: k-space along z and y, image along x.
     is_reversed
         Share of reversed readouts `(z, y)`, 0 or 1 where one line was measured.
+    is_wide
+        Search widely, and then each coil by itself; otherwise near zero and for all coils alike, after what navigators
+        measured was taken out.
 
     Returns
     -------
@@ -113,39 +145,62 @@ def least_entropy_phase(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
     ----------
     Clare 2008, Proc. ISMRM 16:1309; Skare et al. 2006, Proc. ISMRM 14:2349.
     """
-    planes, signs, places = _strongest(samples, is_reversed)
-    steepest = _STEEPEST_RAD / samples.shape[-1]
-    best = PolarityPhase(0.0, 0.0)
-    width, tilt = 0.5 * math.pi, steepest
-    for n_constants, n_slopes in ((7, 21), *[(5, 5)] * _HALVINGS):
-        constants = torch.linspace(-width, width, n_constants) + best.constant_rad
-        slopes = torch.linspace(-tilt, tilt, n_slopes) + best.slope_rad
-        entropies = torch.tensor(
-            [
-                [_entropy(planes, signs, constant + slope * places) for slope in slopes.tolist()]
-                for constant in constants.tolist()
-            ]
+    planes, signs, places, loud = _strongest(samples, is_reversed)
+    n_coils, n_x = samples.shape[0], samples.shape[-1]
+    nothing = PolarityPhase.of_all_coils(n_coils)
+    if not is_wide:
+        return _search(planes, signs, places, nothing, loud, (_NEAR_RAD, _NEAR_STEEP_RAD / n_x), _NEAR)
+    wide = _search(planes, signs, places, nothing, loud, (0.5 * math.pi, _STEEPEST_RAD / n_x), _WIDE)
+    folded = (wide.constant_rad + math.pi / 2) % math.pi - math.pi / 2
+    result = PolarityPhase(folded.clone(), wide.slope_rad.clone())
+    powers = samples.abs().square().sum((1, 2, 3))
+    for coil in (powers > _LEAST_SHARE * powers.max()).nonzero().flatten():
+        alone, signs, places, _ = _strongest(samples[coil : coil + 1], is_reversed)
+        one, first = result.chosen(coil[None]), torch.zeros(1, dtype=torch.int64)
+        own = _search(alone, signs, places, one, first, (_NEAR_RAD, _NEAR_STEEP_RAD / n_x), _NEAR)
+        result.constant_rad[coil], result.slope_rad[coil] = own.constant_rad[0], own.slope_rad[0]
+    return result
+
+
+def _search(
+    planes: Tensor,
+    signs: Tensor,
+    places: Tensor,
+    start: PolarityPhase,
+    coils: Tensor,
+    reach: tuple[float, float],
+    levels: Sequence[tuple[int, int]],
+) -> PolarityPhase:
+    """Search ever finer for what, added to the phase of every coil, leaves the planes' images the least entropy."""
+    best, (width, tilt) = start, reach
+    for n_constants, n_slopes in levels:
+        steps = itertools.product(
+            torch.linspace(-width, width, n_constants).tolist(), torch.linspace(-tilt, tilt, n_slopes).tolist()
         )
-        row, column = divmod(int(entropies.argmin()), n_slopes)
-        best = PolarityPhase(float(constants[row]), float(slopes[column]))
+        tried = [best.moved(constant, slope) for constant, slope in steps]
+        entropies = []
+        for phase in tried:
+            own = phase.chosen(coils)
+            entropies.append(_entropy(planes, signs, own.constant_rad[:, None] + own.slope_rad[:, None] * places))
+        best = tried[min(range(len(tried)), key=entropies.__getitem__)]
         width, tilt = 2 * width / (n_constants - 1), 2 * tilt / (n_slopes - 1)
-    return PolarityPhase((best.constant_rad + math.pi / 2) % math.pi - math.pi / 2, best.slope_rad)
+    return best
 
 
-def _strongest(samples: Tensor, is_reversed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what tells most: coils and partitions with most signal, some of the columns, their signs and places."""
+def _strongest(samples: Tensor, is_reversed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what tells most: coils and partitions with most signal, some columns, their signs, places and coils."""
     powers = samples.abs().square().sum((2, 3))
     loud = powers.sum(1).argsort(descending=True)[:_COILS]
     middle = powers.sum(0).argsort(descending=True)[:_PARTITIONS]
     n_x = samples.shape[-1]
     every = -(-n_x // _COLUMNS)
     places = (torch.arange(n_x, device=samples.device) - n_x // 2)[::every]
-    return samples[loud][:, middle, :, ::every], is_reversed[middle].to(samples.real), places.to(samples.real)
+    return samples[loud][:, middle, :, ::every], is_reversed[middle].to(samples.real), places, loud
 
 
 def _entropy(planes: Tensor, signs: Tensor, angles: Tensor) -> float:
-    """Return the entropy of the magnitude of images of partitions, corrected by a phase [rad] `(x,)`."""
-    half = angles * (0.5 - signs[..., None])
+    """Return the entropy of the magnitude of images of partitions, corrected by phases [rad] `(coil, x)`."""
+    half = angles.to(planes.real)[:, None, None] * (0.5 - signs[..., None])
     images = to_image(planes * torch.polar(torch.ones_like(half), half), (-2,))
     brightness = images.abs().square().sum(0).sqrt().flatten(1)
     share = brightness / brightness.square().sum(1, keepdim=True).sqrt().clamp_min(1e-30)

@@ -47,12 +47,12 @@ def test_ghost_drift_and_shot_phases_leave_less_than_one_percent(head, array, fa
     assert ghost(combined(kspace, array), faultless, head.scan.signal) < 0.005
     silent = replace(faulty.navigators, samples=torch.ones_like(faulty.navigators.samples))
     untouched = combined(sort_epi(replace(faulty, navigators=silent))[0], array)
-    assert ghost(untouched, faultless, head.scan.signal) > 0.05
+    assert ghost(untouched, faultless, head.scan.signal) > 0.04
 
 
 def test_what_was_out_of_place_is_found(faulty) -> None:
     corrections = sort_epi(faulty)[1]
-    assert corrections.polarity.constant_rad == pytest.approx(0.4, abs=0.01)
+    assert corrections.polarity.constant_rad.tolist() == pytest.approx([0.4] * 4, abs=0.01)
     drift = corrections.shots.frequency_hz
     assert float(drift[-1] - drift[0]) == pytest.approx(4.0, abs=0.6)
 
@@ -62,7 +62,7 @@ def test_without_navigators_the_ghost_is_found_by_entropy(head, array, faultless
     kspace, corrections = sort_epi(acquire_epi(head, array, steady))
     assert not corrections.by_navigators
     assert corrections.shots is None
-    assert corrections.polarity.constant_rad == pytest.approx(0.4, abs=0.02)
+    assert corrections.polarity.constant_rad.tolist() == pytest.approx([0.4] * 4, abs=0.02)
     assert ghost(combined(kspace, array), faultless, head.scan.signal) < 0.01
 
 

@@ -1,0 +1,88 @@
+"""The phase between polarities: measured in each coil, found without navigators, and taken out without moving."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline.errors import UnusableInput
+from pipeline.operators.centred_fourier import to_kspace
+from pipeline.reconstruction.epi_ghost import PolarityPhase, least_entropy_phase, navigator_phase, without_polarity
+
+N_X = 40
+
+
+def two_coils() -> PolarityPhase:
+    return PolarityPhase(
+        torch.tensor([0.3, 0.5], dtype=torch.float64), torch.tensor([0.02, -0.01], dtype=torch.float64)
+    )
+
+
+def navigators(phase: PolarityPhase, n_coils: int = 2, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return three navigators of an object, the middle one reversed and ahead by a phase."""
+    x = torch.arange(N_X) - N_X // 2
+    body = (x.abs() < 14) * torch.polar(1 + 0.01 * x, 0.05 * x)
+    lines = (torch.arange(1.0, n_coils + 1)[:, None] * body).expand(3, -1, -1).clone()
+    lines[1] *= torch.polar(torch.ones(n_coils, N_X), phase.angles(N_X).float())
+    chance = torch.Generator().manual_seed(0)
+    lines += noise * torch.view_as_complex(torch.randn(3, n_coils, N_X, 2, generator=chance))
+    return lines, torch.tensor([False, True, False])
+
+
+def test_navigators_measure_the_phase_of_every_coil() -> None:
+    measured = navigator_phase(*navigators(two_coils()))
+    torch.testing.assert_close(measured.constant_rad, two_coils().constant_rad, atol=1e-5, rtol=0)
+    torch.testing.assert_close(measured.slope_rad, two_coils().slope_rad, atol=1e-6, rtol=0)
+
+
+def test_a_steep_phase_is_measured_without_wrapping() -> None:
+    steep = PolarityPhase.of_all_coils(2, constant_rad=-2.8, slope_rad=0.4)
+    measured = navigator_phase(*navigators(steep, noise=0.02))
+    torch.testing.assert_close(measured.slope_rad, steep.slope_rad, atol=2e-3, rtol=0)
+
+
+def test_a_coil_without_signal_takes_the_phase_of_the_others() -> None:
+    lines, is_reversed = navigators(PolarityPhase.of_all_coils(2, 0.4, 0.01), noise=0.001)
+    lines[:, 0] = 1e-4 * torch.randn(3, N_X, generator=torch.Generator().manual_seed(1))
+    measured = navigator_phase(lines, is_reversed)
+    torch.testing.assert_close(measured.constant_rad, torch.full((2,), 0.4, dtype=torch.float64), atol=0.01, rtol=0)
+
+
+def test_both_polarities_meet_halfway() -> None:
+    lines, is_reversed = navigators(two_coils())
+    corrected = without_polarity(lines, is_reversed, two_coils())
+    torch.testing.assert_close(corrected[0], corrected[1])
+    half = torch.polar(torch.ones(2, N_X), 0.5 * two_coils().angles(N_X).float())
+    torch.testing.assert_close(corrected[0], lines[0] * half)
+
+
+def ghosted(phase: PolarityPhase) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return lines of a disc in two coils, of which every second is ahead by a phase, and which those are."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 36), torch.linspace(-1, 1, N_X), indexing="ij")
+    disc = ((y / 0.6).square() + (x / 0.8).square() < 1) * (1 + 0.3 * torch.sin(8 * x + 3 * y))
+    images = torch.stack((disc * (1 + 0.5 * x), disc * torch.polar(1 - 0.4 * y, x)))[:, None]
+    is_reversed = (torch.arange(36) % 2).float()[None]
+    ahead = torch.polar(torch.ones(2, N_X), phase.angles(N_X).float())[:, None, None]
+    return torch.where(is_reversed[:, :, None] > 0, ahead, 1) * to_kspace(images, (-2,)), is_reversed
+
+
+def test_without_navigators_each_coil_is_darkest_beside_the_object_at_the_right_phase() -> None:
+    found = least_entropy_phase(*ghosted(two_coils()))
+    torch.testing.assert_close(found.constant_rad, two_coils().constant_rad, atol=0.03, rtol=0)
+    torch.testing.assert_close(found.slope_rad, two_coils().slope_rad, atol=3e-3, rtol=0)
+
+
+def test_near_what_was_measured_all_coils_move_alike() -> None:
+    found = least_entropy_phase(*ghosted(PolarityPhase.of_all_coils(2, 0.11, -0.008)), is_wide=False)
+    assert found.constant_rad.tolist() == pytest.approx([0.11, 0.11], abs=0.02)
+    assert found.slope_rad.tolist() == pytest.approx([-0.008, -0.008], abs=2e-3)
+
+
+def test_half_a_turn_too_much_is_taken_for_the_smaller_phase() -> None:
+    found = least_entropy_phase(*ghosted(PolarityPhase.of_all_coils(2, 0.2 + math.pi, 0.0)))
+    assert found.constant_rad.tolist() == pytest.approx([0.2, 0.2], abs=0.05)
+
+
+def test_navigators_of_one_polarity_are_refused() -> None:
+    with pytest.raises(UnusableInput, match="one polarity"):
+        navigator_phase(navigators(two_coils())[0], torch.ones(3, dtype=torch.bool))
