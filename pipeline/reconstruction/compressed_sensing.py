@@ -1,0 +1,224 @@
+"""Compressed sensing: SENSE with images sparse in wavelets, each echo alone or all at once, or in edges.
+
+Weights are given in units of the noise of one sample, so that they hold for any scanner's scale.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.method import OnIteration, setting
+from pipeline.operators.periodic_differences import differences, differences_adjoint
+from pipeline.operators.sense import SenseOperator, coils_by_readout, images_of_readouts
+from pipeline.operators.wavelet import WAVELETS, WaveletTransform
+from pipeline.reconstruction.kspace import Kspace
+from pipeline.reconstruction.noise_whitening import noise_level
+from pipeline.reconstruction.reconstruction import Reconstruction
+from pipeline.solvers.proximal_gradient import accelerated_proximal_gradient
+
+_SHIFT_STRIDES = (3, 5, 7)
+"""Steps from one cycle-spinning shift to the next along the three axes; they meet every shift of a block of eight."""
+_LEAST_CURVATURE = 12.0
+"""No smaller than the largest eigenvalue of differences along three axes."""
+
+Proximal = Callable[[Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class WaveletSettings:
+    """Choices of wavelet-sparse reconstructions."""
+
+    regularisation: float = setting(
+        0.3, "noise of a sample", "threshold of the wavelet coefficients", minimum=0.0, maximum=100.0
+    )
+    iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
+    levels: int = setting(3, "1", "levels of the wavelet transform", minimum=1, maximum=8)
+    wavelet: str = setting("daubechies_2", "", "family of the wavelets", choices=WAVELETS)
+
+
+@dataclass(frozen=True)
+class TotalVariationSettings:
+    """Choices of the total-variation reconstruction."""
+
+    regularisation: float = setting(
+        0.3, "noise of a sample", "weight of the edges between voxels of the finest size", minimum=0.0, maximum=100.0
+    )
+    iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
+    inner_iterations: int = setting(3, "1", "steps of each denoising, which starts where the last ended", minimum=1)
+
+
+def l1_wavelet(
+    kspace: Kspace,
+    sensitivities: Tensor,
+    settings: WaveletSettings | None = None,
+    on_iteration: OnIteration | None = None,
+) -> Tensor:
+    """Fit the samples by images with few large wavelet coefficients, each echo by itself.
+
+    Parameters
+    ----------
+    kspace
+        The scan; an irregular pattern of lines spreads its aliasing like noise.
+    sensitivities
+        Complex `(coil, z, y, x)`, squares summing to 1 or 0.
+    settings
+        Threshold, iterations and wavelet.
+    on_iteration
+        Told the fraction done.
+
+    Returns
+    -------
+    Complex images `(echo, z, y, x)`.
+
+    Raises
+    ------
+    NotConverged
+        The iteration diverged.
+
+    Notes
+    -----
+    The transform is shifted by another number of voxels at every step (cycle spinning), which removes its blocks.
+
+    Source: Lustig 2007, doi:10.1002/mrm.21391; Coifman & Donoho 1995, doi:10.1007/978-1-4612-2544-7_9.
+    """
+    return _wavelet_sparse(kspace, sensitivities, settings or WaveletSettings(), on_iteration, joint=False)
+
+
+def joint_l1_wavelet(
+    kspace: Kspace,
+    sensitivities: Tensor,
+    settings: WaveletSettings | None = None,
+    on_iteration: OnIteration | None = None,
+) -> Tensor:
+    """Fit the samples by images whose large wavelet coefficients lie at the same places in all echoes.
+
+    Parameters, results and errors are those of `l1_wavelet`.
+
+    Source: Majumdar & Ward 2011, doi:10.1016/j.mri.2010.10.010 (group sparsity over echoes).
+    """
+    return _wavelet_sparse(kspace, sensitivities, settings or WaveletSettings(), on_iteration, joint=True)
+
+
+def total_variation(
+    kspace: Kspace,
+    sensitivities: Tensor,
+    settings: TotalVariationSettings | None = None,
+    on_iteration: OnIteration | None = None,
+) -> Tensor:
+    """Fit the samples by images of few edges, each echo by itself.
+
+    Parameters
+    ----------
+    kspace
+        The scan.
+    sensitivities
+        Complex `(coil, z, y, x)`, squares summing to 1 or 0.
+    settings
+        Weight and iterations.
+    on_iteration
+        Told the fraction done.
+
+    Returns
+    -------
+    Complex images `(echo, z, y, x)`.
+
+    Raises
+    ------
+    NotConverged
+        The iteration diverged.
+
+    Source: Block 2007, doi:10.1002/mrm.21236; Beck & Teboulle 2009, doi:10.1109/TIP.2009.2028250 (denoising).
+    """
+    settings = settings or TotalVariationSettings()
+    z, y, x = kspace.grid.voxel_size_mm
+    finest = min(z, y, x)
+    weights = (finest / x, finest / z, finest / y)
+    threshold = settings.regularisation * noise_level(kspace)
+
+    def proximal_of(images: Tensor) -> Proximal:
+        edges = images.new_zeros((3, *images.shape))
+
+        def denoised(volumes: Tensor, step: int) -> Tensor:
+            nonlocal edges
+            for _ in range(settings.inner_iterations):
+                clean = volumes - threshold * differences_adjoint(edges, weights)
+                edges = edges + differences(clean, weights) / (_LEAST_CURVATURE * max(threshold, 1e-30))
+                edges = edges / torch.linalg.vector_norm(edges, dim=0).clamp_min(1)
+            return volumes - threshold * differences_adjoint(edges, weights)
+
+        return denoised
+
+    return _reconstructed(kspace, sensitivities, proximal_of, settings.iterations, on_iteration, joint=False)
+
+
+def _wavelet_sparse(
+    kspace: Kspace, sensitivities: Tensor, settings: WaveletSettings, on_iteration: OnIteration | None, *, joint: bool
+) -> Tensor:
+    n_z, n_y, n_x = kspace.grid.shape
+    transform = WaveletTransform((n_x, n_z, n_y), settings.levels, settings.wavelet, sensitivities)
+    threshold = settings.regularisation * noise_level(kspace)
+    kept_x, kept_z, kept_y = transform.corners[-1]
+
+    def shrunk(volumes: Tensor, step: int) -> Tensor:
+        shift = [step * stride % 8 for stride in _SHIFT_STRIDES]
+        coefficients = transform.forward(volumes, shift)
+        size = torch.linalg.vector_norm(coefficients, dim=0, keepdim=True) if joint else coefficients.abs()
+        share = (1 - threshold / size.clamp_min_(torch.finfo(size.dtype).tiny)).clamp_min_(0)
+        share[..., :kept_x, :kept_z, :kept_y] = 1
+        return transform.inverse(coefficients.mul_(share), shift)
+
+    return _reconstructed(kspace, sensitivities, lambda _: shrunk, settings.iterations, on_iteration, joint=joint)
+
+
+def _reconstructed(
+    kspace: Kspace,
+    sensitivities: Tensor,
+    proximal_of: Callable[[Tensor], Proximal],
+    n_iterations: int,
+    on_iteration: OnIteration | None,
+    *,
+    joint: bool,
+) -> Tensor:
+    """Alternate gradient steps on the samples with a proximal map, for all echoes at once or one after the other."""
+    coils = coils_by_readout(sensitivities)
+    groups = [list(range(kspace.n_echoes))] if joint else [[echo] for echo in range(kspace.n_echoes)]
+    images: list[Tensor] = []
+    for number, echoes in enumerate(groups):
+        operators = [SenseOperator(coils, kspace.measured[echo]) for echo in echoes]
+        projected = torch.stack([op.adjoint(kspace.samples[echo]) for op, echo in zip(operators, echoes, strict=True)])
+
+        def gradient_step(volumes: Tensor, projected: Tensor = projected, operators: list = operators) -> Tensor:
+            fitted = torch.stack([op.normal(volume) for op, volume in zip(operators, volumes, strict=True)])
+            return fitted.neg_().add_(volumes).add_(projected)
+
+        def tell(step: int, number: int = number) -> None:
+            if on_iteration is not None:
+                on_iteration((number + step / n_iterations) / len(groups))
+
+        found = accelerated_proximal_gradient(
+            gradient_step, proximal_of(projected), projected, n_iterations=n_iterations, on_iteration=tell
+        )
+        images.append(images_of_readouts(found))
+    return torch.cat(images)
+
+
+L1_WAVELET = Reconstruction(
+    name="l1_wavelet",
+    citation="Lustig 2007, doi:10.1002/mrm.21391",
+    run=l1_wavelet,
+    settings=WaveletSettings,
+)
+JOINT_L1_WAVELET = Reconstruction(
+    name="joint_l1_wavelet",
+    citation="Majumdar & Ward 2011, doi:10.1016/j.mri.2010.10.010",
+    run=joint_l1_wavelet,
+    settings=WaveletSettings,
+)
+TOTAL_VARIATION = Reconstruction(
+    name="total_variation",
+    citation="Block 2007, doi:10.1002/mrm.21236",
+    run=total_variation,
+    settings=TotalVariationSettings,
+)
