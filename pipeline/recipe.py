@@ -12,7 +12,9 @@ from pipeline.errors import InvalidRecipe, UnknownMethod
 from pipeline.maps import COMPANION_SERIES
 from pipeline.method import Method, MethodChoice, nearest, resolve_settings
 from pipeline.methods import STEPS
+from pipeline.reconstruction.table import DEFAULT_RECONSTRUCTION, RECONSTRUCTIONS, find_reconstruction
 
+RECONSTRUCTION = "reconstruction"
 _SUFFIX = ".toml"
 _ACQUIRED = frozenset({"phase", "magnitude"})
 
@@ -22,23 +24,29 @@ class Recipe:
     """A chain of steps, in the order in which they run.
 
     `companions` are the maps that are to be seen beside the susceptibility, words of `COMPANION_SERIES`.
+    `reconstruction` says how images are made of k-space; images that came as images do not ask for it.
     """
 
     name: str
     description: str
     steps: Mapping[str, MethodChoice]
     companions: tuple[str, ...] = ()
+    reconstruction: MethodChoice | None = None
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the chain with every default written out.
 
-        Name, description and companions do not enter: they change no voxel of a map.
+        Name, description and companions do not enter: they change no voxel of a map. The reconstruction enters where
+        the recipe names one.
         """
         resolved = {
             step: {"method": choice.method, "settings": asdict(self.settings_of(step))}
             for step, choice in self.steps.items()
         }
+        if self.reconstruction is not None:
+            settings = asdict(self.reconstruction_settings)
+            resolved[RECONSTRUCTION] = {"method": self.reconstruction.method, "settings": settings}
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -50,6 +58,13 @@ class Recipe:
         """Return the complete settings of a step of this recipe."""
         choice = self.steps[step]
         return resolve_settings(self.method_of(step), choice.settings, f"recipe '{self.name}', step '{step}'")
+
+    @property
+    def reconstruction_settings(self) -> Any:
+        """Return the complete settings of the reconstruction, the default one where the recipe names none."""
+        choice = self.reconstruction or MethodChoice(DEFAULT_RECONSTRUCTION)
+        found = find_reconstruction(choice.method)
+        return resolve_settings(found, choice.settings, f"recipe '{self.name}', step '{RECONSTRUCTION}'")
 
     @property
     def needs_several_echoes(self) -> bool:
@@ -95,8 +110,13 @@ def parse_recipe(text: str) -> Recipe:
     if not isinstance(name, str) or not name or not isinstance(description, str):
         raise InvalidRecipe('A recipe starts with name = "..." and description = "..."; the name is missing.')
     companions = _companions(name, document.pop("companions", []))
+    reconstruction = _reconstruction(document.pop(RECONSTRUCTION, None))
     choices = {step: _choice(step, table) for step, table in document.items()}
-    recipe = Recipe(name, description, {step: choices[step] for step in STEPS if step in choices}, companions)
+    steps = {step: choices[step] for step in STEPS if step in choices}
+    recipe = Recipe(name, description, steps, companions, reconstruction)
+    if reconstruction is not None:
+        # Named here, so that a mistake is refused when the recipe is read and not when the first scan comes.
+        _ = recipe.reconstruction_settings
     for step in recipe.steps:
         recipe.settings_of(step)
     _check_chain(recipe)
@@ -120,6 +140,14 @@ def builtin_recipe_text(name: str) -> str:
 def builtin_recipe(name: str) -> Recipe:
     """Return a recipe that comes with Lodestone, or refuse with the nearest right name."""
     return parse_recipe(builtin_recipe_text(name))
+
+
+def _reconstruction(table: object) -> MethodChoice | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict) or not isinstance(table.get("method"), str):
+        raise InvalidRecipe(f"Step '{RECONSTRUCTION}' needs a line method = \"...\"; {nearest('', RECONSTRUCTIONS)}.")
+    return MethodChoice(table["method"], {key: value for key, value in table.items() if key != "method"})
 
 
 def _choice(step: str, table: object) -> MethodChoice:

@@ -117,3 +117,22 @@ def test_an_unknown_built_in_recipe_is_answered_with_the_nearest() -> None:
 def test_only_a_recipe_that_removes_the_phase_offset_needs_several_echoes() -> None:
     assert builtin_recipe("default").needs_several_echoes
     assert not builtin_recipe("single_echo").needs_several_echoes
+
+
+def test_a_recipe_may_say_how_images_are_made_of_kspace() -> None:
+    recipe = builtin_recipe("default")
+    head, rest = DEFAULT.split("\n\n", 1)
+    named = parse_recipe(f'{head}\n\n[reconstruction]\nmethod = "zero_filled"\n\n{rest}')
+    assert recipe.reconstruction is None
+    assert named.reconstruction is not None
+    assert named.reconstruction.method == "zero_filled"
+    assert list(named.steps) == list(recipe.steps)
+    assert named.digest != recipe.digest
+    for table, sentence in (
+        ('method = "zero_fill"', "did you mean 'zero_filled'"),
+        ('method = "zero_filled"\nwidth = 3', "has no parameter 'width'"),
+    ):
+        with pytest.raises(UnknownMethod, match=sentence):
+            parse_recipe(f"{head}\n\n[reconstruction]\n{table}\n\n{rest}")
+    with pytest.raises(InvalidRecipe, match=r"needs a line method"):
+        parse_recipe(f"{head}\n\n[reconstruction]\n\n{rest}")
