@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
@@ -17,6 +18,7 @@ from dicom_io.read.reader import FoundAcquisition, read_echo_series
 from dicom_io.read.sorting import assess, normal_of, slice_indices
 from dicom_io.series import EchoSeries
 from node.inspection_advice import for_a_map, for_a_refusal
+from node.inspection_pictures import volumes_as_stored, volumes_of, write_picture
 from node.purpose import why_ignored
 from node.recipe_files import read_recipe
 from node.routing import Choice, choose
@@ -73,10 +75,14 @@ class Inspected:
     phase: str = ""
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = field(default=())
+    picture: str = ""
 
 
 def inspect(
-    found: Sequence[FoundAcquisition], settings: Settings, on_progress: Callable[[float], None]
+    found: Sequence[FoundAcquisition],
+    settings: Settings,
+    on_progress: Callable[[float], None],
+    pictures: Path | None = None,
 ) -> Iterator[Inspected]:
     """Yield what there is to say of every acquisition that was found in a folder, pixels included.
 
@@ -88,13 +94,15 @@ def inspect(
         Their rules say what would become of a series.
     on_progress
         Called with the share, 0 to 1, that is done.
+    pictures
+        Where a picture of each goes, in the order of what is yielded; None for no pictures.
     """
     for number, one in enumerate(found, start=1):
-        yield _inspected(one, settings)
+        yield _inspected(one, settings, pictures / f"{number:02d}.png" if pictures else None)
         on_progress(number / len(found))
 
 
-def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
+def _inspected(found: FoundAcquisition, settings: Settings, picture: Path | None) -> Inspected:
     header = read_header(found.paths[0])
     frames = [frame for of_file in found.frames for frame in of_file]
     error: Exception | None = found.refusal
@@ -110,9 +118,10 @@ def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
     geometry = echoes.source.geometry if echoes else _geometry(frames, header)
     reason, outcome = _outcome(error, frames, header, settings)
     choice = choices[0] if choices and error is None else None
+    series = _title(found, header)
     return Inspected(
-        series=" ".join(_texts(header, "SeriesNumber", "SeriesDescription")) or found.description,
-        scanner=", ".join(_texts(header, "Manufacturer", "ManufacturerModelName", "SoftwareVersions")),
+        series=series,
+        scanner=", ".join([*_texts(header, "Manufacturer", "ManufacturerModelName"), *_software(header)]),
         protocol=", ".join(dict.fromkeys(_texts(header, "ProtocolName", "SequenceName", "PulseSequenceName"))),
         series_uids=found.series_uids,
         n_files=len(found.paths),
@@ -134,7 +143,31 @@ def _inspected(found: FoundAcquisition, settings: Settings) -> Inspected:
         phase=echoes.source.phase_scaling if echoes else "",
         notes=(*echoes.source.notes, *echoes.source.ignored) if echoes else (),
         advice=tuple(_advice(error, outcome, frames, header, echoes)),
+        picture=_drawn(picture, found, echoes, geometry, series) if picture and geometry else "",
     )
+
+
+def _drawn(picture: Path, found: FoundAcquisition, echoes: EchoSeries | None, geometry: Geometry, title: str) -> str:
+    volumes = volumes_of(echoes) if echoes else volumes_as_stored(found.paths, found.frames)
+    if not volumes:
+        return ""
+    write_picture(picture, volumes, geometry, title)
+    return picture.name
+
+
+def _title(found: FoundAcquisition, header: Dataset) -> str:
+    number, description = (_texts(header, keyword) for keyword in ("SeriesNumber", "SeriesDescription"))
+    if number and not description:
+        return f"{number[0]} (no description)"
+    return " ".join(number + description) or found.description
+
+
+def _software(header: Dataset) -> list[str]:
+    """Return the SoftwareVersions that says most: GE puts the release after a bare number and a letter or two."""
+    stated = [
+        f"{value:g}" if isinstance(value, float) else value for value in attribute_values(header, "SoftwareVersions")
+    ]
+    return [max(stated, key=len)] if stated else []
 
 
 def _choices(found: FoundAcquisition, settings: Settings) -> tuple[Choice, ...]:
@@ -180,7 +213,8 @@ def _form(frames: Sequence[FrameHeader]) -> str:
 
 
 def _echo_times(frames: Sequence[FrameHeader]) -> tuple[float, ...]:
-    return tuple(sorted({round(frame.echo_time_ms, 3) for frame in frames if frame.echo_time_ms is not None}))
+    # Philips writes zero for a field map, which has no echo of its own.
+    return tuple(sorted({round(frame.echo_time_ms, 3) for frame in frames if frame.echo_time_ms}))
 
 
 def _field(frames: Sequence[FrameHeader]) -> float | None:

@@ -21,6 +21,7 @@ UNRELATED = {
     IgnoredByRule: "a rule says so",
     NoRuleMatches: "no rule wants it",
 }
+NO_MISTAKE = (UnsupportedObject, NoPhaseInProtocol)
 ON_PURPOSE = "Ignored on purpose"
 
 
@@ -42,7 +43,9 @@ def why_ignored(error: Exception, frames: Sequence[FrameHeader], image_type: Seq
         return ""
     for kind, reason in UNRELATED.items():
         if isinstance(error, kind):
-            return f"{ON_PURPOSE}, because {reason}. {error}"
+            # What was never meant to be mapped needs no remedy, which follows the first semicolon of a refusal.
+            told = str(error).partition("; ")[0].rstrip(".") + "." if isinstance(error, NO_MISTAKE) else str(error)
+            return f"{ON_PURPOSE}, because {reason}. {told}"
     if is_scout(frames, image_type):
         return f"{ON_PURPOSE}, because it is a scout (localiser): magnitude images that only serve to plan others."
     return ""

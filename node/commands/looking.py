@@ -12,6 +12,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 def inspect(
     folder: Annotated[Path, typer.Argument(help="Folder of DICOM files.", exists=True, file_okay=False)],
     config: Config = None,
+    pictures: Annotated[Path | None, typer.Option(help="Write a picture of each series into this folder.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what is in a folder, series by series, what Lodestone would do with it, and why not.
@@ -20,7 +21,7 @@ def inspect(
     """
     from node.commands.inspect import inspect_folder
 
-    inspect_folder(folder, config, as_json)
+    inspect_folder(folder, config, as_json, pictures)
 
 
 def route(

@@ -142,8 +142,14 @@ def scale_from_units(values: StoredValues) -> PhaseScale | None:
     return PhaseScale(
         values.slope * factor,
         values.intercept * factor,
-        f"stored × {values.slope:g} + {values.intercept:g} is phase in {values.units}, as the header states",
+        f"{_rule(values.slope, values.intercept)} is phase in {values.units}, as the header states",
     )
+
+
+def _rule(slope: float, intercept: float) -> str:
+    if not intercept:
+        return f"stored × {slope:g}"
+    return f"stored × {slope:g} {'−' if intercept < 0 else '+'} {abs(intercept):g}"
 
 
 def scale_from_span(values: StoredValues, pi_values: tuple[float, ...]) -> PhaseScale | None:
@@ -160,7 +166,7 @@ def scale_from_span(values: StoredValues, pi_values: tuple[float, ...]) -> Phase
             return PhaseScale(
                 values.slope * factor,
                 values.intercept * factor,
-                f"stored × {values.slope:g} + {values.intercept:g} spans ±{pi_value:g}, which is ±π",
+                f"{_rule(values.slope, values.intercept)} spans ±{pi_value:g}, which is ±π",
             )
     return None
 

@@ -81,11 +81,13 @@ def test_the_printed_page_says_the_same_and_nothing_of_the_patient(study: Path, 
     for words in (
         "can be mapped",
         "2 at 6, 18 ms",
-        "32 × 32 × 16 voxels of 2 × 2 × 2 mm",
+        "32 × 32 × 16 voxels of 2 × 2 × 2 mm, which cover 64 × 64 × 32 mm",
         "axial, not tilted",
-        "recipe",
+        "map by recipe default",
+        "Map here: lodestone process",
     ):
         assert words in captured.out
+    assert "nobody" not in captured.out
     for secret in ("Doe", "Jane", "SECRET", "1970"):
         assert secret not in captured.out + captured.err
     assert "looking through the files" in captured.err
@@ -120,6 +122,18 @@ def test_a_missing_slice_is_named(tmp_path: Path, capsys: pytest.CaptureFixture)
     (one,) = inspected(tmp_path / "study", capsys)
     assert one["reason_class"] == "IncompleteSeries"
     assert any("slice" in gap for gap in one["missing"])
+
+
+def test_what_is_left_aside_is_told_without_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    images = scans.instances()
+    for image in images:
+        image.ScanningSequence = "SE"
+        del image.SeriesDescription
+    scans.write(tmp_path / "study", images)
+    (one,) = inspected(tmp_path / "study", capsys)
+    assert one["outcome"] == "ignored"
+    assert one["reason"].endswith("which refocuses the phase of the field.")
+    assert one["series"].endswith("(no description)")
 
 
 def test_a_folder_without_dicom_files_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
