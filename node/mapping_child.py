@@ -59,11 +59,23 @@ def map_in_child(
     PipelineError
         The child's own refusal, as the class it had there.
     """
-    child = start_child([sys.executable, "-m", "node.mapping_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    answer = ask_child("node.mapping_process", asdict(request), timeout_s, on_progress, is_wanted)
+    return MappingResult(**answer)
+
+
+def ask_child(
+    module: str,
+    request: dict[str, Any],
+    timeout_s: float,
+    on_progress: Callable[[str, float], None],
+    is_wanted: Callable[[], bool],
+) -> dict[str, Any]:
+    """Run a module as a child process that serves one request, and return its result; see `map_in_child`."""
+    child = start_child([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        child.stdin.write(json.dumps(asdict(request)).encode())
+        child.stdin.write(json.dumps(request).encode())
         child.stdin.close()
         answer = _listen(child, time.monotonic() + timeout_s, on_progress, is_wanted)
     except BrokenPipeError:
@@ -75,7 +87,8 @@ def map_in_child(
         raise ChildDied(f"The mapping process ended with exit code {child.returncode} before it had a result.")
     if "error" in answer:
         raise _error(answer["error"])
-    return MappingResult(**answer["result"])
+    result: dict[str, Any] = answer["result"]
+    return result
 
 
 def _listen(

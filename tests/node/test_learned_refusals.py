@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import node.child_messages
 import node.mapping_process
 import pipeline.errors
 from dicom_io.read.reader import read_echo_series
@@ -45,9 +46,9 @@ def answer_of(request: MappingRequest, monkeypatch: pytest.MonkeyPatch) -> dict:
     """Return what the mapping process answers, served in this process."""
     messages = io.StringIO()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(vars(request)).encode())))
-    monkeypatch.setattr(node.mapping_process, "_message_stream", lambda: messages)
+    monkeypatch.setattr(node.child_messages, "_message_stream", lambda: messages)
     # The limit would stay on this process.
-    monkeypatch.setattr(node.mapping_process.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(node.child_messages.resource, "setrlimit", lambda *_: None)
     assert node.mapping_process.main() == 1
     return json.loads(messages.getvalue().splitlines()[-1])
 
