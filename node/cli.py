@@ -138,15 +138,26 @@ def demo(
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Leave node and archive up until Ctrl-C.")
     ] = False,
+    scanner: Annotated[
+        str, typer.Option("--scanner", help="Whose objects are sent, e.g. siemens_classic; `list` explains all.")
+    ] = "lodestone",
     as_json: Json = False,
 ) -> None:
     """Watch a series travel on this machine: simulated scanner, node, small archive.
 
     Example: `lodestone demo --keep-running`
-    """
-    from node.commands.demo import run_demo
 
-    run_demo(out, keep_running, as_json)
+    Example: `lodestone demo --scanner philips_enhanced`
+    """
+    from node.commands.demo import list_scanners, run_demo
+    from node.demo_scanners import known_scanners
+
+    if scanner == "list":
+        list_scanners(as_json)
+        return
+    if scanner not in known_scanners():
+        raise typer.BadParameter(f"there is no scanner {scanner!r}; known are {', '.join(known_scanners())}")
+    run_demo(out, keep_running, as_json, scanner)
 
 
 app.command(rich_help_panel=MAPS)(inspect)

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,11 @@ from dicom_io.network.peers import Peer
 from dicom_io.network.storage_scu import SendResult, send
 from dicom_io.write.identity import derived_uid
 from dicom_io.write.part10 import to_bytes
-from dicom_io.write.scanner import scanner_series
 from dicom_io.write.summary import pages_of
 from node.archive import EmbeddedArchive
 from node.child_process import start_child, stop_child
 from node.contact_sheet import contact_sheet
+from node.demo_scanners import NEUTRAL, Scanner, images_of, scanner_of
 from node.errors import ChildDied, InvalidSettings
 from node.journey.mapped import MAPS
 from node.nifti import write_volume
@@ -83,8 +83,9 @@ class Folders:
 
 @dataclass(frozen=True)
 class Scan:
-    """A simulated examination: its files in the order of sending, the truth behind it, and where its voxels lie."""
+    """A simulated examination: its scanner, its files in the order of sending, the truth, and where its voxels lie."""
 
+    scanner: Scanner
     paths: tuple[Path, ...]
     simulated: SimulatedScan
     geometry: Geometry
@@ -109,18 +110,13 @@ def prepare(root: Path) -> Folders:
     return folders
 
 
-def simulate(folders: Folders, on_progress: OnFraction, protocol: Protocol = DEMONSTRATION) -> Scan:
-    """Scan the digital head and write its images as a scanner would, and the label map of its nuclei."""
+def simulate(
+    folders: Folders, on_progress: OnFraction, protocol: Protocol = DEMONSTRATION, flavour: str = NEUTRAL
+) -> Scan:
+    """Scan the digital head and write its images as a known scanner would, and the label map of its nuclei."""
     scan = acquire(adult_head(), protocol, lambda share: on_progress(0.9 * share))
     geometry = geometry_of(scan)
-    acquisition = scan.acquisition
-    images = scanner_series(
-        acquisition.magnitude.numpy(),
-        acquisition.phase.numpy(),
-        acquisition.echo_times_s,
-        geometry,
-        acquisition.b0_tesla,
-    )
+    images = images_of(scan.acquisition, geometry, flavour)
     paths = []
     for number, image in enumerate(images, start=1):
         path = folders.scanner / f"image-{number:05d}.dcm"
@@ -129,7 +125,7 @@ def simulate(folders: Folders, on_progress: OnFraction, protocol: Protocol = DEM
         on_progress(0.9 + 0.1 * number / len(images))
     labels = scan.labels.numpy().astype(np.float32)
     write_volume(folders.site / LABEL_MAP, labels, geometry.affine_ras, "labels of the digital head")
-    return Scan(tuple(paths), scan, geometry)
+    return Scan(scanner_of(images, flavour), tuple(paths), scan, geometry)
 
 
 def geometry_of(scan: SimulatedScan) -> Geometry:
@@ -219,7 +215,7 @@ def send_scan(scan: Scan, address: Address, on_progress: OnFraction) -> None:
 
 
 def follow(database: Database, scan: Scan, on_series: Callable[[Series], None]) -> Series:
-    """Watch the series travel until it has ended, and return it.
+    """Watch the series travel until it has ended, and return it; of several series the one that leads.
 
     Raises
     ------
@@ -230,12 +226,19 @@ def follow(database: Database, scan: Scan, on_series: Callable[[Series], None]) 
     while time.monotonic() < deadline:
         with database.read() as session:
             found = db.series.list_series(session)
-        if found:
-            on_series(found[0])
-            if found[0].state in db.series.ENDS:
-                return found[0]
+        leading = _leading(found)
+        if leading is not None:
+            on_series(leading)
+            if all(one.state in db.series.ENDS for one in found):
+                return leading
         time.sleep(POLL_S)
-    raise ChildDied(f"The series of {len(scan.paths)} images did not arrive at its end within {JOURNEY_S:.0f} s.")
+    raise ChildDied(f"The scan of {len(scan.paths)} objects did not arrive at its end within {JOURNEY_S:.0f} s.")
+
+
+def _leading(found: Sequence[Series]) -> Series | None:
+    """Return the series with which the others are mapped; until they are joined, the one that came first."""
+    alone = [one for one in found if one.state != State.JOINED]
+    return min(alone, key=lambda one: one.created_at, default=None)
 
 
 def words_done(series: Series) -> tuple[State, ...]:
@@ -259,11 +262,12 @@ def collect(
     maps = Workspace(settings.directory / "workspace").get(digest).arrays
     picture = folders.results / "contact_sheet.png"
     magnitude = scan.simulated.acquisition.magnitude.square().mean(dim=0).sqrt().numpy()
-    title = "Lodestone demonstration · digital head · default recipe"
+    title = f"Lodestone demonstration · digital head · {scan.scanner.name} · default recipe"
     mask = maps["mask"].astype(bool)
     contact_sheet(picture, maps["susceptibility"], magnitude, mask, scan.geometry.affine_lps, title)
     return {
         "series": series.key,
+        "scanner": asdict(scan.scanner),
         "results": fetch(archive, run["outputs"], folders.results) | {"contact_sheet": str(picture)},
         **compare(scan.simulated, maps["susceptibility"], mask),
         "quality": run["quality"],

@@ -16,8 +16,9 @@ from db.series import JOURNEY, Series, State
 from db.session import Database
 from node import demo
 from node.archive import EmbeddedArchive
-from node.commands.console import FAILED, StepDisplay, err, out, print_json, words
+from node.commands.console import FAILED, StepDisplay, counted, err, out, print_json, words
 from node.commands.record import print_events
+from node.demo_scanners import NEUTRAL, known_scanners
 from node.local_run import use_threads
 from node.settings import Settings
 from node.supervisor import Address
@@ -29,7 +30,7 @@ TITLE = "A series travels: simulated scanner → node → archive"
 STAGES = (SIMULATING, STARTING, SENDING, *(word.value for word in JOURNEY))
 
 
-def run_demo(folder: Path | None, keep_running: bool, as_json: bool) -> None:
+def run_demo(folder: Path | None, keep_running: bool, as_json: bool, scanner: str = NEUTRAL) -> None:
     """Run the demonstration in `folder`, and keep node and archive up until Ctrl-C where asked."""
     started = time.perf_counter()
     use_threads(0)
@@ -39,7 +40,7 @@ def run_demo(folder: Path | None, keep_running: bool, as_json: bool) -> None:
     with ExitStack() as running:
         archive = running.enter_context(demo.running_archive(folders))
         with StepDisplay(TITLE, STAGES, as_json) as display:
-            scan = _simulate(folders, display)
+            scan = _simulate(folders, display, scanner)
             display.update(STARTING, 0.0)
             node = demo.running_node(folders, archive.port, scan.simulated.label_names)
             settings, address = running.enter_context(node)
@@ -61,9 +62,23 @@ def run_demo(folder: Path | None, keep_running: bool, as_json: bool) -> None:
             _wait(story, settings, as_json)
 
 
-def _simulate(folders: demo.Folders, display: StepDisplay) -> demo.Scan:
+def list_scanners(as_json: bool) -> None:
+    """Print which scanners the demonstration can play."""
+    known = known_scanners()
+    if as_json:
+        print_json({"scanners": [{"name": name, "sends": sentence} for name, sentence in known.items()]})
+        return
+    table = Table("scanner", "sends", box=None, pad_edge=False)
+    for name, sentence in known.items():
+        table.add_row(name, sentence)
+    out.print(table)
+
+
+def _simulate(folders: demo.Folders, display: StepDisplay, scanner: str) -> demo.Scan:
     display.update(SIMULATING, 0.0)
-    scan = demo.simulate(folders, lambda share: display.update(SIMULATING, min(share, 0.999)))
+    scan = demo.simulate(
+        folders, lambda share: display.update(SIMULATING, min(share, 0.999)), demo.DEMONSTRATION, scanner
+    )
     display.update(SIMULATING, 1.0)
     return scan
 
@@ -107,6 +122,10 @@ def _addresses(settings: Settings, address: Address, archive: EmbeddedArchive) -
 
 
 def _print(story: dict[str, Any]) -> None:
+    scanner = story["scanner"]
+    sent = f"{counted(scanner['n_objects'], 'object')} in {scanner['n_series']} series"
+    out.print(f"\nScanner: {scanner['name']}", style="bold", soft_wrap=True)
+    out.print(f"{scanner['flavour']}, {sent}: {scanner['sentence']}", soft_wrap=True)
     out.print("\nNuclei: truth and measurement, each relative to the mean of the brain", style="bold")
     _print_nuclei(story)
     out.print("\nTime", style="bold")

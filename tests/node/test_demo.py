@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import db.series
 from db.base import now
 from db.series import JOURNEY, State
 from db.series import Series as Row
-from db.session import Database
+from db.session import Database, migrate
 from node import demo
 from node.errors import InvalidSettings
 from node.nifti import read_volume
@@ -49,11 +50,26 @@ def test_the_words_behind_a_series_follow_its_state(state: State, is_enqueued: b
     assert demo.words_done(series) == JOURNEY[:n_done]
 
 
+def test_of_several_series_the_one_that_leads_is_followed_until_all_have_ended(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'record.db'}")
+    migrate(database.url)
+    with database.begin() as session:
+        first, second = (db.series.create(session, uid, "1.2", "SCANNER") for uid in ("1.3.1", "1.3.2"))
+        db.series.change_state(session, first, State.JOINED)
+        first_key, second_key = first.key, second.key
+        db.series.change_state(session, second, State.IGNORED)
+    scan = demo.Scan(demo.Scanner("", "", "", 2, 2), (), None, None)
+    seen: list[str] = []
+    assert demo.follow(database, scan, lambda row: seen.append(row.key)).key == second_key
+    assert first_key not in seen
+    database.close()
+
+
 @pytest.mark.slow
-def test_a_small_head_travels_from_the_scanner_to_the_archive(tmp_path: Path) -> None:
+def test_a_small_head_travels_in_two_series_from_the_scanner_to_the_archive(tmp_path: Path) -> None:
     folders = demo.prepare(tmp_path / "demo")
     progress: list[float] = []
-    scan = demo.simulate(folders, progress.append, SMALL)
+    scan = demo.simulate(folders, progress.append, SMALL, "siemens_classic")
     states = []
 
     with (
@@ -67,6 +83,8 @@ def test_a_small_head_travels_from_the_scanner_to_the_archive(tmp_path: Path) ->
         database.close()
 
     assert series.state == State.RECORDED, series.sentence
+    assert story["scanner"]["name"] == "SIEMENS, Prisma_fit, syngo MR E11"
+    assert (story["scanner"]["n_series"], story["scanner"]["n_objects"]) == (2, len(scan.paths))
     assert len(scan.paths) == 2 * 3 * SMALL.shape[0]
     assert progress[-1] == 1.0
     series_of_images = ("susceptibility", "local_field", "r2star")

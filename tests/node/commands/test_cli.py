@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_io.write.scanners.table import FLAVOURS
 from node.cli import app, main
 from node.errors import ChildDied
 from pipeline.methods import STEPS
@@ -45,10 +46,20 @@ def test_no_word_at_all_shows_the_help(monkeypatch, capsys) -> None:
         ("process", "nowhere"),
         ("init", "site", "--port", "99999"),
         ("step", "dipole_inversion", "--b0-direction", "0", "1"),
+        ("demo", "--scanner", "phillips"),
     ],
 )
 def test_wrong_usage_ends_with_two(words: tuple[str, ...], monkeypatch, capsys) -> None:
     assert run(monkeypatch, *words) == 2
+
+
+def test_the_demonstration_lists_the_scanners_that_it_can_play(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "demo", "--scanner", "list") == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in FLAVOURS)
+    assert run(monkeypatch, "demo", "--scanner", "list", "--json") == 0
+    names = [scanner["name"] for scanner in json.loads(capsys.readouterr().out)["scanners"]]
+    assert names[1:] == list(FLAVOURS)
 
 
 def test_a_permanent_failure_ends_with_one_and_a_sentence(tmp_path: Path, monkeypatch, capsys) -> None:
