@@ -48,6 +48,16 @@ class EpiProtocol:
         """Return the time for which the readout gradient stays level [s]."""
         return self.echo_spacing_s - 2 * self.ramp_s
 
+    @property
+    def first_sample_s(self) -> float:
+        """Return when sampling starts after the gradient's [s]."""
+        return 0.1 * self.ramp_s
+
+    @property
+    def sampling_s(self) -> float:
+        """Return for how long a line is sampled [s]."""
+        return self.echo_spacing_s - 2 * self.first_sample_s
+
 
 @dataclass(frozen=True)
 class MovingSignal:
@@ -171,11 +181,17 @@ class _Plan:
 
     def trajectory(self, lag_s: float) -> Tensor:
         """Return where along k_x the samples of a forward readout lie, with the gradient's lag."""
-        ramp, whole = self.protocol.ramp_s, self.protocol.echo_spacing_s
+        protocol = self.protocol
         return trapezoid_trajectory(
-            _SAMPLES_PER_VOXEL * self.n_x, self.n_x, ramp, self.protocol.flat_top_s, ramp, 0.1 * ramp,
-            whole - 0.2 * ramp, lag_s,
-        )  # fmt: skip
+            _SAMPLES_PER_VOXEL * self.n_x,
+            self.n_x,
+            protocol.ramp_s,
+            protocol.flat_top_s,
+            protocol.ramp_s,
+            protocol.first_sample_s,
+            protocol.sampling_s,
+            lag_s,
+        )
 
     def lines_of_step(self, y: int) -> Tensor:
         """Return the noise-free readouts `(line, coil, sample)` of one step along y, all echoes and partitions."""
