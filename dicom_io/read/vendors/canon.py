@@ -2,6 +2,8 @@
 
 Golden series: Galan 3T V6.1 diffusion (ImageType ORIGINAL\\PRIMARY\\GDC: no word for the part; corrected for gradient
 distortion). No golden phase series was at hand, so only a scale that the header itself proves is accepted.
+Proven: how magnitude is named. Assumed: that the phase grows with the field; the QSM toolbox of Johns Hopkins and
+Kennedy Krieger (read_DICOM) agrees, which reads Toshiba's phase with the sign of Siemens' and turns GE's only.
 """
 
 import math
@@ -50,5 +52,6 @@ CANON = Vendor(
     part=part,
     declared=declares_nothing,
     phase_scale=phase_scale,
-    caveat="No reference series has proved the sign of Canon's phase: check that veins come out bright.",
+    caveat="The sign of Canon's phase is assumed (growing with the field), as other software does, and not proved: if "
+    "veins and globus pallidus come out dark, the sign is the other one and the map must not be used.",
 )

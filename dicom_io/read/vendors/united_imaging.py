@@ -2,6 +2,9 @@
 
 Golden series: uMR 770 R002 inversion-recovery T1 (magnitude, ComplexImageComponent set in a classic image).
 No golden phase series was at hand, so only a scale that the header itself proves is accepted.
+Proven: how parts are named. Assumed: that the phase grows with the field, as at Siemens. What others do contradicts
+itself: converters and QSMxT turn the sign of GE only, the MEDI toolbox (Read_United_DICOM) reads the phase as it is,
+which it does for GE, and conjugates Siemens and Philips. So every report and `inspect` say that the sign is assumed.
 """
 
 import math
@@ -53,5 +56,6 @@ UNITED_IMAGING = Vendor(
     part=part,
     declared=declares_nothing,
     phase_scale=phase_scale,
-    caveat="No reference series has proved the sign of United Imaging's phase: check that veins come out bright.",
+    caveat="The sign of United Imaging's phase is assumed (growing with the field) and other software assumes both: if "
+    "veins and globus pallidus come out dark, the sign is the other one and the map must not be used.",
 )

@@ -145,4 +145,5 @@ def test_a_siemens_field_map_sequence_makes_its_phase_a_difference() -> None:
 def test_a_sign_that_no_reference_series_proved_is_said_in_the_report(name: str) -> None:
     vendor = vendor_named(name)
     assert vendor is not None
+    assert "assumed" in vendor.caveat
     assert "veins" in vendor.caveat
