@@ -134,13 +134,14 @@ def frame_headers(opened: Opened, conclusions: Conclusions) -> list[FrameHeader]
     with quietly():
         whole = whole_view(opened)
         conclusions.of(_require_image, whole, None)
-        if opened.is_as_stored:
-            require_intact(opened.parse())
         vendor = conclusions.of(_vendor, whole, None)
         conclusions.of(_require_own_elements, whole, vendor)
         conclusions.of(_require_one_number_of_bits, whole, vendor)
         lossy = conclusions.of(_is_lossy, whole, vendor)
-        return [_header(view, vendor, lossy, conclusions) for view in frames_of(opened)]
+        frames = frames_of(opened)
+        if opened.is_as_stored:
+            require_intact(frames)
+        return [_header(view, vendor, lossy, conclusions) for view in frames]
 
 
 def _vendor(view: FrameView, vendor: None) -> Vendor | None:

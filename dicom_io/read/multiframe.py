@@ -93,10 +93,11 @@ def keys_of(keyword: str) -> tuple[int, ...]:
 class Item:
     """An object's top level or a frame's own functional groups, parsed only where plain values do not answer."""
 
-    __slots__ = ("_parse", "_parsed", "elements")
+    __slots__ = ("_parse", "_parsed", "elements", "is_cut")
 
     def __init__(self, elements: Elements, parse: Callable[[], Dataset] | None, parsed: Dataset | None = None) -> None:
         self.elements = elements
+        self.is_cut = parsed is None
         self._parse = parse
         self._parsed = parsed
 
@@ -169,6 +170,11 @@ class FrameView:
     def groups(self) -> tuple[Dataset, ...]:
         """Return the functional groups of this frame, its own before the shared ones."""
         return tuple(group.parsed for group in self._groups)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Return where this frame's attributes stand: in its own functional groups, the shared ones, and the object."""
+        return (*self._groups, self._object)
 
     def get(self, keyword: str) -> object:
         """Return the value of a public attribute for this frame, or None."""

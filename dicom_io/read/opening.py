@@ -96,7 +96,14 @@ def open_object(source: Path | bytes | Dataset, layouts: Layouts) -> Opened:
     )
     is_implicit, is_little_endian = dataset.original_encoding
     return Opened(
-        elements, context, syntax, bool(is_implicit), bool(is_little_endian), partial(_self, dataset), dataset
+        elements,
+        context,
+        syntax,
+        bool(is_implicit),
+        bool(is_little_endian),
+        partial(_self, dataset),
+        dataset,
+        is_as_stored=not isinstance(source, Dataset),
     )
 
 

@@ -19,6 +19,7 @@ ECHO_TOLERANCE_MS = 0.02
 POSITION_TOLERANCE = 0.03
 DIRECTION_TOLERANCE = 1e-3
 SLICES_MAXIMUM = 4096
+ECHOES_MAXIMUM = 256
 COMPLEX_PAIRS = ((Part.MAGNITUDE, Part.PHASE), (Part.REAL, Part.IMAGINARY))
 USABLE = (Part.MAGNITUDE, Part.PHASE, Part.REAL, Part.IMAGINARY)
 
@@ -296,6 +297,9 @@ def _common(lacking: Mapping[tuple[Part, int], list[int]], slots: Slots) -> list
 
 
 def _echo_gap(slots: Slots) -> str:
+    # A damaged count of milliards would be written out number by number.
+    if slots.missing_echoes > ECHOES_MAXIMUM:
+        return ""
     numbers = Counter(frame.echo_number for held in slots.frames.values() for frame in held)
     present = {number for number in numbers if number}
     total = len(slots.echo_times_ms) + slots.missing_echoes

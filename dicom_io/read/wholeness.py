@@ -4,17 +4,19 @@ An element that stands twice is read as its last copy, and one that a faulty con
 read as other numbers; neither leaves a trace in what pydicom returns, so both are looked for before it is asked.
 """
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 from dicom_io.errors import ContradictoryHeader
 from dicom_io.instance import PARSING_FAILURES, named
-from dicom_io.read.multiframe import MACRO_OF
+from dicom_io.read.elements import TAG, TAG_BITS, Elements, Layout, Layouts
+from dicom_io.read.multiframe import MACRO_OF, FrameView
 
 UNDEFINED = 0xFFFFFFFF
 SHORTEST_ELEMENT, LONGEST_HEADER = 8, 12
@@ -22,7 +24,6 @@ ODD_GROUP, LAST_BLOCK = 0x10000, 0xFF
 REMEDY = "ask the sender for intact headers"
 LONG_VRS = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
-FRAMES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 # Where Philips and Siemens XA keep a frame's classic attributes.
 PRIVATE_ITEMS = {(0x2005, 0x0F), (0x2005, 0x0E), (0x0021, 0xFE)}
 CREATORS = {
@@ -49,8 +50,8 @@ EXPECTED = {tag: dictionary_VR(tag) for tag in READ}
 MACROS = {tag_for_keyword(keyword) for keyword in (*MACRO_OF.values(), "RealWorldValueMappingSequence")}
 
 
-def require_intact(dataset: Dataset) -> None:
-    """Refuse an object that was read whole and says something twice, or in another form than the standard's.
+def require_intact(frames: Sequence[FrameView]) -> None:
+    """Refuse an object, given by all its frames, that says something twice, or in another form than the standard's.
 
     Raises
     ------
@@ -58,27 +59,32 @@ def require_intact(dataset: Dataset) -> None:
         An element stands twice in the data set or in an item that describes a frame (PS3.5 7.1), or one that decides
         the reading is no value of its kind (PS3.6).
     """
-    for part in _described(dataset):
-        _require_single(part)
-        _require_forms(part)
+    judged: set[Hashable] = set()
+    for item in {id(item): item for frame in frames for item in frame.items}.values():
+        # What was cut from the file holds every element once, in order, or it would not have been cut.
+        if not item.is_cut:
+            for part in _described(item.parsed):
+                _require_single(part)
+                _require_forms(Layouts().of_object(part))
+            continue
+        forms = id(item.elements.layout), _owners(item.elements)
+        if forms not in judged:
+            judged.add(forms)
+            _require_forms(item.elements)
 
 
-def _described(dataset: Dataset) -> Iterator[Dataset]:
-    """Yield the data set, the functional groups of its frames, and in these the first item of what is read."""
-    yield dataset
-    for keyword in FRAMES:
-        for group in _items(dataset, tag_for_keyword(keyword)):
-            yield group
-            for tag in list(group.keys()):
-                is_private_item = tag.is_private and (tag.group, tag.element & 0xFF) in PRIVATE_ITEMS
-                if tag in MACROS or is_private_item:
-                    yield from _items(group, tag)[:1]
+def _described(part: Dataset) -> Iterator[Dataset]:
+    """Yield the data set or item, and the first items of those of its sequences that are read."""
+    yield part
+    for tag in list(part.keys()):
+        is_private_item = tag.is_private and (tag.group, tag.element & 0xFF) in PRIVATE_ITEMS
+        if tag in MACROS or is_private_item:
+            yield from _items(part, tag)[:1]
 
 
-def _items(dataset: Dataset, tag: int | None) -> list[Dataset]:
+def _items(part: Dataset, tag: BaseTag) -> list[Dataset]:
     try:
-        value = dataset[tag].value if tag is not None and tag in dataset else None
-        return [item for item in value or () if isinstance(item, Dataset)]
+        return [item for item in part[tag].value or () if isinstance(item, Dataset)]
     except PARSING_FAILURES:
         return []
 
@@ -103,30 +109,42 @@ def _text_end(stored: Any, is_raw: bool) -> int | None:
     return int(stored.file_tell) + (len(stored.value) + 1) // 2 * 2
 
 
-def _require_forms(part: Dataset) -> None:
-    creators: dict[int, str] = {}
-    for tag, stored in part.items():
-        number = int(tag)
-        expected = EXPECTED.get(number)
-        if expected is None and number & ODD_GROUP:
-            if number & 0xFFFF <= LAST_BLOCK:
-                # The owner of a private block stands before what it owns (PS3.5 7.8.1).
-                creators[number >> 16 << 8 | number & 0xFF] = _words(stored.value)
-            elif creators.get(number >> 8) in CREATORS:
-                expected = _private_form(number, creators[number >> 8])
-        if expected is None or stored.VR in (None, "UN", expected) or {stored.VR, expected} <= TEXT_VRS:
+def _require_forms(elements: Elements) -> None:
+    creators = dict(_owners(elements))
+    for key, stored in zip(elements.layout.keys, elements.layout.vrs, strict=True):
+        tag = key & TAG
+        expected = EXPECTED.get(tag)
+        if expected is None and tag & ODD_GROUP and tag & 0xFFFF > LAST_BLOCK:
+            expected = _private_form(tag, creators.get((key >> TAG_BITS, tag >> 8), ""))
+        if expected is None or stored in (None, "UN", expected) or {stored, expected} <= TEXT_VRS:
             continue
-        name = named(READ[number]) if number in READ else f"The private element {tag}"
-        raise ContradictoryHeader(f"{name} is stored as {stored.VR}, but it is {expected}; {REMEDY}.")
+        name = named(READ[tag]) if tag in READ else f"The private element {BaseTag(tag)}"
+        raise ContradictoryHeader(f"{name} is stored as {stored}, but it is {expected}; {REMEDY}.")
 
 
-def _words(value: object) -> str:
-    return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip(" \0")
+def _owners(elements: Elements) -> tuple[tuple[tuple[int, int], str], ...]:
+    """Return who owns each private block (PS3.5 7.8.1), by sequence, and by group and block number in one."""
+    found = []
+    for place in _creator_places(elements.layout):
+        key, value = elements.layout.keys[place], elements.values[place]
+        words = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        tag = key & TAG
+        found.append(((key >> TAG_BITS, tag >> 16 << 8 | tag & LAST_BLOCK), words.strip(" \0")))
+    return tuple(found)
 
 
-@cache
+@lru_cache(4096)
+def _creator_places(layout: Layout) -> tuple[int, ...]:
+    return tuple(
+        place
+        for place, key in enumerate(layout.keys)
+        if key & ODD_GROUP and 0 < (key & 0xFFFF) <= LAST_BLOCK and key & TAG
+    )
+
+
+@lru_cache(4096)
 def _private_form(tag: int, creator: str) -> str | None:
     try:
-        return private_dictionary_VR(tag, creator)
+        return private_dictionary_VR(tag, creator) if creator in CREATORS else None
     except KeyError:
         return None

@@ -123,7 +123,7 @@ def _mapping_contradiction(view: FrameView, slope: float, intercept: float | Non
 def _centre_contradiction(view: FrameView) -> str:
     """Compare the middle of a classic image with the private off-centre (2005,xx08), (2005,xx09) and (2005,xx0A)."""
     stated = [number(view.private(MR_001, 0x2005, offset), "ImagePositionPatient") for offset in (0x0A, 0x08, 0x09)]
-    if view.groups or None in stated:
+    if view.is_one_of_many or None in stated:
         return ""
     corner = numbers(view.get("ImagePositionPatient"), "ImagePositionPatient")
     directions = numbers(view.get("ImageOrientationPatient"), "ImageOrientationPatient")

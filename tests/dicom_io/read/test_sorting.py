@@ -105,6 +105,11 @@ def test_a_missing_echo_is_named_where_the_header_declares_the_number_of_echoes(
     assert found.sentence == "incomplete: 2 of 3 declared echoes are there: echo 2 is missing"
 
 
+def test_a_damaged_count_of_milliards_of_echoes_is_not_written_out() -> None:
+    found = assess(grid(n_echoes_declared=2**31 - 1))
+    assert found.sentence.endswith("of 2147483647 declared echoes are there")
+
+
 def test_missing_images_are_counted_where_only_their_sum_is_declared() -> None:
     found = assess(grid(lambda part, echo, index: index < 19, n_images_declared=120))
     assert found.sentence == "incomplete: 114 of 120 declared images are there"

@@ -8,9 +8,7 @@ from pydicom.dataelem import DataElement
 from pydicom.tag import BaseTag, Tag
 
 from dicom_io.errors import ContradictoryHeader, DicomError
-from dicom_io.instance import open_instance, quietly
 from dicom_io.read.headers import read_frame_headers
-from dicom_io.read.wholeness import require_intact
 from node.reading_study.subjects import Subject, encoded, simulated_subjects
 
 SCALE_SLOPE = Tag(0x2005, 0x100E)
@@ -69,13 +67,11 @@ def test_no_object_of_a_scanner_or_a_publisher_says_anything_twice(
 ) -> None:
     sources: list[Path | bytes] = [encoded(item) for subject in subjects.values() for item in subject.objects[::5]]
     sources += [path for path in sorted(data_dir.rglob("*"))[::7] if path.is_file()]
-    judged = 0
+    judged, refusals = 0, []
     for source in sources:
         try:
-            dataset = open_instance(source)
-        except DicomError:
-            continue
-        with quietly():
-            require_intact(dataset)
-        judged += 1
-    assert judged > 80
+            judged += len(read_frame_headers(source)) > 0
+        except DicomError as refusal:
+            refusals.append(str(refusal))
+    assert judged > 60
+    assert not [sentence for sentence in refusals if "twice" in sentence or "stored as" in sentence]
