@@ -1,0 +1,203 @@
+"""The bridge for raw data: the readouts of a scan ⇄ k-space as tensors, Cartesian or echo-planar."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dicom_io.kspace.cartesian import sort_cartesian
+from dicom_io.kspace.header_check import check_counts, check_header, check_noise
+from dicom_io.kspace.readout_heads import REVERSE
+from dicom_io.kspace.scan import EPI, RawScan, imaging_readouts, navigator_readouts, noise_readouts
+from dicom_io.kspace.source import is_mirrored
+from pipeline.grid import Grid
+from pipeline.reconstruction.epi import EpiLines, EpiReadouts, sort_epi
+from pipeline.reconstruction.epi_regridding import trapezoid_trajectory
+from pipeline.reconstruction.kspace import Kspace
+
+OnFraction = Callable[[float], None]
+MICROSECOND = 1e-6
+_SAME_VIEW = 0.999
+
+
+@dataclass(frozen=True)
+class ConvertedScan:
+    """K-space for the mathematics, with what was noticed on the way."""
+
+    kspace: Kspace
+    notes: tuple[str, ...]
+
+
+def to_kspace(
+    scan: RawScan, device: str = "cpu", needs_noise: bool = True, on_progress: OnFraction | None = None
+) -> ConvertedScan:
+    """Sort the readouts of a scan into k-space on `device`.
+
+    Raises
+    ------
+    DicomError
+        Something forbids an image; the class and the sentence say what.
+    UnusableInput
+        Echo-planar readouts do not sample the field of view.
+    """
+    if scan.header.trajectory == EPI:
+        return _echo_planar(scan, device, needs_noise)
+    found = sort_cartesian(scan, needs_noise, on_progress)
+    kspace = Kspace(
+        torch.from_numpy(found.samples).to(device),
+        torch.from_numpy(found.measured).to(device),
+        _grid(scan, found.samples.shape[2:]),
+        scan.header.echo_times_s,
+        scan.header.field_strength_t,
+        None if found.noise is None else torch.from_numpy(found.noise).to(device),
+        None if found.calibration is None else torch.from_numpy(found.calibration).to(device),
+    )
+    return ConvertedScan(kspace, found.notes)
+
+
+def place_images(scan: RawScan, images: Tensor) -> Tensor:
+    """Return complex images `(echo, z, y, x)` cut to what is to be shown, and in DICOM's order along z."""
+    shown = shown_shape(scan)
+    starts = [old // 2 - new // 2 for old, new in zip(images.shape[1:], shown, strict=True)]
+    region = tuple(slice(start, start + new) for start, new in zip(starts, shown, strict=True))
+    placed = images[(slice(None), *region)]
+    return (placed.flip(1) if is_mirrored(scan) else placed).contiguous()
+
+
+def shown_shape(scan: RawScan) -> tuple[int, int, int]:
+    """Return the matrix `(z, y, x)` of the images: what was sampled beyond the field of view to be shown is cut off.
+
+    Where the matrix alone differs the scanner would interpolate; the images keep the voxels that were measured.
+    """
+    header = scan.header
+    n_slices = int(scan.slice[imaging_readouts(scan)].max()) + 1
+    if n_slices > 1:
+        return n_slices, _shown(scan, 1), _shown(scan, 2)
+    return _shown(scan, 0), _shown(scan, 1), _shown(scan, 2) if header.trajectory != EPI else header.recon.shape[2]
+
+
+def _shown(scan: RawScan, axis: int) -> int:
+    sampled, shown = scan.header.encoded, scan.header.recon
+    is_wider = shown.field_of_view_mm[axis] < sampled.field_of_view_mm[axis] * _SAME_VIEW
+    return min(shown.shape[axis], sampled.shape[axis]) if is_wider else sampled.shape[axis]
+
+
+def _grid(scan: RawScan, shape: tuple[int, ...]) -> Grid:
+    dz, dy, dx = scan.header.encoded.voxel_size_mm
+    nz, ny, nx = shape
+    return Grid((nz, ny, nx), (dz, dy, dx))
+
+
+def _echo_planar(scan: RawScan, device: str, needs_noise: bool) -> ConvertedScan:
+    check_header(scan.header)
+    check_counts(scan)
+    check_noise(scan, needs_noise)
+    kspace, corrections = sort_epi(epi_readouts(scan, device))
+    how = "its navigators" if corrections.by_navigators else "the least entropy, without navigators"
+    return ConvertedScan(kspace, (*scan.notes, f"The N/2 ghost was taken out by {how}."))
+
+
+def epi_readouts(scan: RawScan, device: str = "cpu") -> EpiReadouts:
+    """Return the readouts of an echo-planar scan with their shots, polarities and times."""
+    header = scan.header
+    nz, ny, _ = header.encoded.shape
+    nx = header.recon.shape[2]
+    imaging, navigators = imaging_readouts(scan), navigator_readouts(scan)
+    imaging = imaging[(scan.repetition[imaging] == 0) & (scan.set[imaging] == 0) & (scan.slice[imaging] == 0)]
+    navigators = navigators[(scan.repetition[navigators] == 0) & (scan.slice[navigators] == 0)]
+    shots = _shots(scan, imaging, navigators)
+    times = _times(scan, imaging, navigators, shots)
+    y = scan.step_1[imaging].astype(np.int64) - _centre(scan, "kspace_encoding_step_1", ny) + ny // 2
+    z = scan.step_2[imaging].astype(np.int64) - _centre(scan, "kspace_encoding_step_2", nz) + nz // 2
+    noise = noise_readouts(scan)
+    return EpiReadouts(
+        lines=_lines(scan, imaging, shots, times, device),
+        echo=torch.from_numpy(scan.contrast[imaging].astype(np.int64)).to(device),
+        step_y=torch.from_numpy(y).to(device),
+        step_z=torch.from_numpy(z).to(device),
+        navigators=_lines(scan, navigators, shots, times, device) if len(navigators) else None,
+        trajectory=_trajectory(scan, int(imaging[0]), nx).to(device),
+        grid=_grid(scan, (nz, ny, nx)),
+        echo_times_s=header.echo_times_s,
+        b0_tesla=header.field_strength_t,
+        noise=torch.from_numpy(np.concatenate([scan.samples[int(one)] for one in noise], axis=1)).to(device)
+        if len(noise)
+        else None,
+    )
+
+
+def _centre(scan: RawScan, name: str, size: int) -> int:
+    limit = scan.header.limits.get(name)
+    return limit.center if limit is not None else size // 2
+
+
+def _lines(scan: RawScan, readouts: np.ndarray, shots: np.ndarray, times: np.ndarray, device: str) -> EpiLines:
+    samples = np.stack([scan.samples[int(number)] for number in readouts])
+    is_reversed = (scan.flags[readouts] & np.uint64(REVERSE)) != 0
+    return EpiLines(
+        torch.from_numpy(samples).to(device),
+        torch.from_numpy(shots[readouts]).to(device),
+        torch.from_numpy(is_reversed).to(device),
+        torch.from_numpy(times[readouts].astype(np.float32)).to(device),
+    )
+
+
+def _shots(scan: RawScan, imaging: np.ndarray, navigators: np.ndarray) -> np.ndarray:
+    """Number the excitations: a new one begins where navigators follow lines, or the blips start anew.
+
+    Siemens counts polarities in the segment counter, so that it does not tell shots apart.
+    """
+    shots = np.zeros(scan.n_readouts, np.int64)
+    is_navigator = np.zeros(scan.n_readouts, bool)
+    is_navigator[navigators] = True
+    lines = scan.step_1.astype(int)
+    same = np.flatnonzero(np.diff(imaging) == 1)
+    steps = np.diff(lines[imaging])[same]
+    sweep = np.sign(np.median(steps[steps != 0])) if (steps != 0).any() else 1
+    shot, before = 0, -1
+    for number in np.union1d(imaging, navigators):
+        if before >= 0:
+            if is_navigator[number]:
+                shot += not is_navigator[before]
+            elif not is_navigator[before]:
+                is_same_train = (
+                    scan.contrast[number] == scan.contrast[before] and scan.step_2[number] == scan.step_2[before]
+                )
+                goes_on = (lines[number] - lines[before]) * sweep > 0
+                shot += (is_same_train and not goes_on) or scan.contrast[number] < scan.contrast[before]
+        shots[number], before = shot, number
+    return shots
+
+
+def _times(scan: RawScan, imaging: np.ndarray, navigators: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """Return when each readout was measured after its excitation [s], counted in echo spacings from the echo time."""
+    header = scan.header
+    spacing = header.echo_spacing_s or float(header.parameters.get("echoSpacing", 0.0)) * MICROSECOND
+    times = np.zeros(scan.n_readouts)
+    centre = _centre(scan, "kspace_encoding_step_1", header.encoded.shape[1])
+    lines = scan.step_1.astype(int)
+    for shot in np.unique(shots[imaging]):
+        of_shot = imaging[shots[imaging] == shot]
+        for echo in np.unique(scan.contrast[of_shot]):
+            train = of_shot[scan.contrast[of_shot] == echo]
+            nearest = int(np.abs(lines[train] - centre).argmin())
+            times[train] = header.echo_times_s[int(echo)] + (np.arange(len(train)) - nearest) * spacing
+        before = navigators[shots[navigators] == shot]
+        times[before] = times[of_shot[0]] - (len(before) - np.arange(len(before))) * spacing
+    return times
+
+
+def _trajectory(scan: RawScan, first: int, nx: int) -> Tensor:
+    """Return where along k_x the samples of a forward readout lie [1 / field of view]."""
+    header, parameters = scan.header, scan.header.parameters
+    n_samples, centre = scan.samples[first].shape[1], int(scan.center_sample[first])
+    ramps = [float(parameters.get(name, 0.0)) * MICROSECOND for name in ("rampUpTime", "flatTopTime", "rampDownTime")]
+    dwell_s = float(scan.sample_time_us[first]) * MICROSECOND
+    duration = float(parameters.get("readoutTime", 0.0)) * MICROSECOND or n_samples * dwell_s
+    if ramps[0] > 0 and ramps[1] > 0 and duration > 0:
+        delay = float(parameters.get("acqDelayTime", 0.0)) * MICROSECOND
+        return trapezoid_trajectory(n_samples, nx, ramps[0], ramps[1], ramps[2], delay, duration)
+    per_sample = header.recon.field_of_view_mm[2] / header.encoded.field_of_view_mm[2]
+    return (torch.arange(n_samples, dtype=torch.float32) - centre) * per_sample
