@@ -10,7 +10,13 @@ from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.operators.centred_fourier import to_kspace
 from pipeline.reconstruction.epi_drift import ShotPhases, shot_phases, without_shot_phases
-from pipeline.reconstruction.epi_ghost import PolarityPhase, least_entropy_phase, navigator_phase, without_polarity
+from pipeline.reconstruction.epi_ghost import (
+    PolarityPhase,
+    least_entropy_phase,
+    navigator_phase,
+    phase_beside_object,
+    without_polarity,
+)
 from pipeline.reconstruction.epi_regridding import regridding_matrix
 from pipeline.reconstruction.kspace import Kspace
 
@@ -97,7 +103,7 @@ class EpiReadouts:
 class EpiCorrections:
     """What was found and taken out: the phase between the polarities, and the phases of the shots, None where unknown.
 
-    `by_navigators` tells whether the first began with measurements, or is only that which leaves the least ghost.
+    `by_navigators` tells whether the first began with measurements, or with the least entropy of the images.
     """
 
     polarity: PolarityPhase
@@ -112,7 +118,8 @@ def sort_epi(readouts: EpiReadouts) -> tuple[Kspace, EpiCorrections]:
     ----------
     readouts
         The scan. Without navigators the phase between the polarities is that which leaves the least entropy, and
-        shots are taken as they are.
+        shots are taken as they are. What remains of the phase is measured beside the object where every line of the
+        first echo is there.
 
     Returns
     -------
@@ -125,37 +132,42 @@ def sort_epi(readouts: EpiReadouts) -> tuple[Kspace, EpiCorrections]:
     """
     n_x = readouts.grid.shape[2]
     along_x = _regridded(readouts.lines, readouts.trajectory, n_x)
-    navigators = None
-    if readouts.navigators is not None and len(readouts.navigators):
+    lines, polarity, phases = along_x.samples, PolarityPhase.of_all_coils(along_x.samples.shape[1]), None
+    has_navigators = readouts.navigators is not None and len(readouts.navigators) > 0
+    if readouts.navigators is not None and has_navigators:
         navigators = _regridded(readouts.navigators, readouts.trajectory, n_x)
-    lines, polarity, phases = along_x.samples, None, None
-    if navigators is not None:
         polarity = navigator_phase(navigators.samples, navigators.is_reversed)
         aligned = without_polarity(navigators.samples, navigators.is_reversed, polarity)
         phases = shot_phases(aligned, navigators.shot, navigators.time_s)
         lines = without_polarity(lines, along_x.is_reversed, polarity)
         lines = without_shot_phases(lines, along_x.shot, along_x.time_s, phases)
-    remaining = _least_ghost(readouts, replace(along_x, samples=lines), is_wide=polarity is None)
-    lines = without_polarity(lines, along_x.is_reversed, remaining)
+    for find in (_beside_object if has_navigators else _without_navigators, _beside_object):
+        remaining = find(*_first_echo(readouts, lines))
+        lines = without_polarity(lines, along_x.is_reversed, remaining)
+        polarity = polarity.plus(remaining)
     samples, measured = _on_grid(readouts, lines)
     kspace = Kspace(
         to_kspace(samples, (-1,)), measured, readouts.grid, readouts.echo_times_s, readouts.b0_tesla, readouts.noise
     )
-    return kspace, EpiCorrections(
-        remaining if polarity is None else polarity.plus(remaining), polarity is not None, phases
-    )
+    return kspace, EpiCorrections(polarity, has_navigators, phases)
 
 
-def _least_ghost(readouts: EpiReadouts, along_x: EpiLines, is_wide: bool) -> PolarityPhase:
-    """Return the phase with the least ghost in the first echo, searched widely or near zero.
+def _first_echo(readouts: EpiReadouts, lines: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Return the first echo `(coil, z, y, x)`, the share of reversed readouts `(z, y)`, and whether all are there."""
+    first = readouts.echo == 0
+    samples, measured = _on_grid(readouts, lines[first], first)
+    is_reversed = readouts.lines.is_reversed[first, None, None].to(samples)
+    signs = _on_grid(readouts, is_reversed, first)[0][0, 0, :, :, 0].real
+    return samples[0], signs, bool(measured[0].all())
 
-    Near zero it is looked for only if every line was measured: where aliases overlap, navigators are the better judge.
-    """
-    samples, measured = _on_grid(readouts, along_x.samples)
-    if not is_wide and not bool(measured[0].all()):
-        return PolarityPhase.of_all_coils(samples.shape[1])
-    signs = _on_grid(readouts, along_x.is_reversed[:, None, None].to(samples))[0][0, 0, :, :, 0].real
-    return least_entropy_phase(samples[0], signs, is_wide)
+
+def _without_navigators(samples: Tensor, signs: Tensor, is_whole: bool) -> PolarityPhase:
+    return least_entropy_phase(samples, signs)
+
+
+def _beside_object(samples: Tensor, signs: Tensor, is_whole: bool) -> PolarityPhase:
+    """Return what is left of the phase; where lines are left out aliases fill the space beside the object."""
+    return phase_beside_object(samples, signs) if is_whole else PolarityPhase.of_all_coils(len(samples))
 
 
 def _regridded(lines: EpiLines, trajectory: Tensor, n_x: int) -> EpiLines:
@@ -169,10 +181,15 @@ def _regridded(lines: EpiLines, trajectory: Tensor, n_x: int) -> EpiLines:
     return replace(lines, samples=result)
 
 
-def _on_grid(readouts: EpiReadouts, lines: Tensor) -> tuple[Tensor, Tensor]:
-    """Return lines `(line, coil, x)` at their places `(echo, coil, z, y, x)`, and which places were measured."""
-    n_echoes, (n_z, n_y, _) = len(readouts.echo_times_s), readouts.grid.shape
+def _on_grid(readouts: EpiReadouts, lines: Tensor, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return lines `(line, coil, x)` at their places `(echo, coil, z, y, x)`, and which places were measured.
+
+    `chosen` tells which of all lines these are, if not all; echoes behind the last chosen one are left out.
+    """
+    n_z, n_y, _ = readouts.grid.shape
     places = (readouts.echo * n_z + readouts.step_z) * n_y + readouts.step_y
+    places = places if chosen is None else places[chosen]
+    n_echoes = len(readouts.echo_times_s) if chosen is None else int(readouts.echo[chosen].max()) + 1
     sums = lines.new_zeros((n_echoes * n_z * n_y, *lines.shape[1:])).index_add_(0, places, lines)
     counts = torch.bincount(places, minlength=len(sums))
     means = sums / counts.clamp_min(1)[:, None, None]

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +13,11 @@ from pipeline.operators.centred_fourier import to_image
 _PARTITIONS, _COILS, _COLUMNS = 2, 4, 40
 _STEEPEST_RAD = 2.5 * math.pi
 """Largest difference over the field of view that the search without navigators looks for, to either side."""
-_WIDE = ((7, 21), *[(5, 5)] * 7)
-_NEAR_RAD, _NEAR_STEEP_RAD, _NEAR = 0.3, 1.0, ((7, 9), *[(5, 5)] * 4)
-"""How far the search goes from what navigators measured: they precede the train, whose eddy currents differ."""
+_LEVELS = ((7, 21), *[(5, 5)] * 7)
+_BRIGHT = 0.2
+"""The object is where the image is brighter than this share of its brightest voxels, and two voxels around it."""
 _LEAST_SHARE = 0.05
-"""A coil with less than this share of the loudest coil's power has no phase of its own."""
+"""A coil with less than this share of the loudest coil's power has no phase of its own; less of a volume is no room."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,6 @@ class PolarityPhase:
         places = torch.arange(n_x, device=self.slope_rad.device) - n_x // 2
         return self.constant_rad[:, None] + self.slope_rad[:, None] * places
 
-    def chosen(self, coils: Tensor) -> "PolarityPhase":
-        """Return the phase of some coils."""
-        return PolarityPhase(self.constant_rad[coils], self.slope_rad[coils])
-
-    def moved(self, constant_rad: float, slope_rad: float) -> "PolarityPhase":
-        """Return the phase with the same added in every coil."""
-        return PolarityPhase(self.constant_rad + constant_rad, self.slope_rad + slope_rad)
-
     def plus(self, other: "PolarityPhase") -> "PolarityPhase":
         """Return the sum of two phases of the same coils."""
         return PolarityPhase(self.constant_rad + other.constant_rad, self.slope_rad + other.slope_rad)
@@ -68,8 +59,7 @@ def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
 
     Returns
     -------
-        The phase, fitted with the signal's power as weight; the same for all shots. Coils with hardly any signal take
-        that of all.
+        The phase, the same for all shots; coils with hardly any signal take that of all.
 
     Raises
     ------
@@ -83,21 +73,7 @@ def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
     if bool(is_reversed.all()) or not bool(is_reversed.any()):
         raise UnusableInput("All navigators have one polarity, so that the ghost's phase cannot be measured.")
     reverse, forward = navigators[is_reversed], navigators[~is_reversed]
-    products = (reverse.mean(0) * forward.mean(0).conj()).to(torch.complex128)
-    power = products.abs().sum(1)
-    quiet = power < _LEAST_SHARE * power.max()
-    products = torch.where(quiet[:, None], products.sum(0), products)
-    places = torch.arange(products.shape[1], device=products.device) - products.shape[1] // 2
-    slope = (products[:, 1:] * products[:, :-1].conj()).sum(1).angle()
-    constant = (products * torch.polar(torch.ones_like(products.real), -slope[:, None] * places)).sum(1).angle()
-    # What remains is small: an ordinary fit, weighted by the signal, finds it.
-    rough = PolarityPhase(constant, slope)
-    flat = products * torch.polar(torch.ones_like(products.real), -rough.angles(products.shape[1]))
-    design = torch.stack((torch.ones_like(places), places), 1).double()
-    normal = torch.einsum("xa,cx,xb->cab", design, flat.abs(), design)
-    remaining = torch.einsum("xa,cx->ca", design, flat.abs() * flat.angle())
-    offset, tilt = torch.linalg.solve(normal, remaining).unbind(1)
-    return PolarityPhase(constant + offset, slope + tilt)
+    return _straight(reverse.mean(0) * forward.mean(0).conj())
 
 
 def without_polarity(lines: Tensor, is_reversed: Tensor, phase: PolarityPhase) -> Tensor:
@@ -121,11 +97,10 @@ def without_polarity(lines: Tensor, is_reversed: Tensor, phase: PolarityPhase) -
     return lines * torch.where(is_reversed[:, None, None], turn.conj(), turn)
 
 
-def least_entropy_phase(samples: Tensor, is_reversed: Tensor, is_wide: bool = True) -> PolarityPhase:
-    """Find the phase between the polarities whose images are darkest where nothing is.
+def least_entropy_phase(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
+    """Find the phase between the polarities whose images are darkest where nothing is, the same for all coils.
 
-    A constant that is wrong by half a turn only moves the image by half a field of view; the smaller constant is
-    taken.
+    A constant that is wrong by half a turn only moves the image by half a field of view; the smaller constant is taken.
 
     Parameters
     ----------
@@ -133,9 +108,6 @@ def least_entropy_phase(samples: Tensor, is_reversed: Tensor, is_wide: bool = Tr
         Complex `(coil, z, y, x)`: k-space along z and y, image along x.
     is_reversed
         Share of reversed readouts `(z, y)`, 0 or 1 where one line was measured.
-    is_wide
-        Search widely, and then each coil by itself; otherwise near zero and for all coils alike, after what navigators
-        measured was taken out.
 
     Returns
     -------
@@ -145,62 +117,91 @@ def least_entropy_phase(samples: Tensor, is_reversed: Tensor, is_wide: bool = Tr
     ----------
     Clare 2008, Proc. ISMRM 16:1309; Skare et al. 2006, Proc. ISMRM 14:2349.
     """
-    planes, signs, places, loud = _strongest(samples, is_reversed)
-    n_coils, n_x = samples.shape[0], samples.shape[-1]
-    nothing = PolarityPhase.of_all_coils(n_coils)
-    if not is_wide:
-        return _search(planes, signs, places, nothing, loud, (_NEAR_RAD, _NEAR_STEEP_RAD / n_x), _NEAR)
-    wide = _search(planes, signs, places, nothing, loud, (0.5 * math.pi, _STEEPEST_RAD / n_x), _WIDE)
-    folded = (wide.constant_rad + math.pi / 2) % math.pi - math.pi / 2
-    result = PolarityPhase(folded.clone(), wide.slope_rad.clone())
-    powers = samples.abs().square().sum((1, 2, 3))
-    for coil in (powers > _LEAST_SHARE * powers.max()).nonzero().flatten():
-        alone, signs, places, _ = _strongest(samples[coil : coil + 1], is_reversed)
-        one, first = result.chosen(coil[None]), torch.zeros(1, dtype=torch.int64)
-        own = _search(alone, signs, places, one, first, (_NEAR_RAD, _NEAR_STEEP_RAD / n_x), _NEAR)
-        result.constant_rad[coil], result.slope_rad[coil] = own.constant_rad[0], own.slope_rad[0]
-    return result
+    planes, signs, places = _strongest(samples, is_reversed)
+    constant, slope = _search(planes, signs, places, (0.5 * math.pi, _STEEPEST_RAD / samples.shape[-1]))
+    constant = (constant + math.pi / 2) % math.pi - math.pi / 2
+    return PolarityPhase.of_all_coils(len(samples), constant, slope)
 
 
-def _search(
-    planes: Tensor,
-    signs: Tensor,
-    places: Tensor,
-    start: PolarityPhase,
-    coils: Tensor,
-    reach: tuple[float, float],
-    levels: Sequence[tuple[int, int]],
-) -> PolarityPhase:
-    """Search ever finer for what, added to the phase of every coil, leaves the planes' images the least entropy."""
-    best, (width, tilt) = start, reach
-    for n_constants, n_slopes in levels:
+def phase_beside_object(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
+    """Measure what is left of the phase between the polarities where nothing but ghost is, in every coil.
+
+    There the images of either polarity alone cancel each other, but for their phase. Noise of one is not that of the
+    other, so that it does not pull the phase anywhere.
+
+    Parameters
+    ----------
+    samples
+        Complex `(coil, z, y, x)`, all lines measured and roughly corrected: k-space along z and y, image along x.
+    is_reversed
+        Share of reversed readouts `(z, y)`, 0 or 1 where one line was measured.
+
+    Returns
+    -------
+        The phase; zero where the object fills the field of view.
+    """
+    reverse = to_image(samples * is_reversed[:, :, None], (-3, -2))
+    forward = to_image(samples * (1 - is_reversed)[:, :, None], (-3, -2))
+    brightness = (reverse + forward).abs().square().sum(0).sqrt()
+    bright = brightness > _BRIGHT * torch.quantile(brightness.flatten()[:: max(1, brightness.numel() // 100_000)], 0.98)
+    around = torch.nn.functional.max_pool3d(bright[None].float(), (1, 5, 5), 1, (0, 2, 2))[0]
+    beside = around == 0
+    if float(beside.float().mean()) < _LEAST_SHARE:
+        return PolarityPhase.of_all_coils(len(samples))
+    return _straight(-(reverse * forward.conj() * beside).sum((1, 2)))
+
+
+def _straight(products: Tensor) -> PolarityPhase:
+    """Fit a line to the phase of products `(coil, x)` with their magnitude as weight.
+
+    Coils with hardly any signal take the phase of all.
+    """
+    products = products.to(torch.complex128)
+    power = products.abs().sum(1)
+    quiet = power < _LEAST_SHARE * power.max()
+    products = torch.where(quiet[:, None], products.sum(0), products)
+    places = torch.arange(products.shape[1], device=products.device) - products.shape[1] // 2
+    slope = (products[:, 1:] * products[:, :-1].conj()).sum(1).angle()
+    constant = (products * torch.polar(torch.ones_like(products.real), -slope[:, None] * places)).sum(1).angle()
+    # What remains is small: an ordinary fit, weighted by the signal, finds it.
+    rough = PolarityPhase(constant, slope)
+    flat = products * torch.polar(torch.ones_like(products.real), -rough.angles(products.shape[1]))
+    design = torch.stack((torch.ones_like(places), places), 1).double()
+    weights = flat.abs() / flat.abs().max().clamp_min(1e-30)
+    normal = torch.einsum("xa,cx,xb->cab", design, weights, design)
+    remaining = torch.einsum("xa,cx->ca", design, weights * flat.angle())
+    offset, tilt = torch.linalg.solve(normal + 1e-12 * torch.eye(2), remaining).unbind(1)
+    return PolarityPhase(constant + offset, slope + tilt)
+
+
+def _search(planes: Tensor, signs: Tensor, places: Tensor, reach: tuple[float, float]) -> tuple[float, float]:
+    """Search ever finer for the constant and the slope that leave the planes' images the least entropy."""
+    best, (width, tilt) = (0.0, 0.0), reach
+    for n_constants, n_slopes in _LEVELS:
         steps = itertools.product(
             torch.linspace(-width, width, n_constants).tolist(), torch.linspace(-tilt, tilt, n_slopes).tolist()
         )
-        tried = [best.moved(constant, slope) for constant, slope in steps]
-        entropies = []
-        for phase in tried:
-            own = phase.chosen(coils)
-            entropies.append(_entropy(planes, signs, own.constant_rad[:, None] + own.slope_rad[:, None] * places))
+        tried = [(best[0] + constant, best[1] + slope) for constant, slope in steps]
+        entropies = [_entropy(planes, signs, constant + slope * places) for constant, slope in tried]
         best = tried[min(range(len(tried)), key=entropies.__getitem__)]
         width, tilt = 2 * width / (n_constants - 1), 2 * tilt / (n_slopes - 1)
     return best
 
 
-def _strongest(samples: Tensor, is_reversed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what tells most: coils and partitions with most signal, some columns, their signs, places and coils."""
+def _strongest(samples: Tensor, is_reversed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what tells most: coils and partitions with most signal, some columns, their signs and places."""
     powers = samples.abs().square().sum((2, 3))
     loud = powers.sum(1).argsort(descending=True)[:_COILS]
     middle = powers.sum(0).argsort(descending=True)[:_PARTITIONS]
     n_x = samples.shape[-1]
     every = -(-n_x // _COLUMNS)
     places = (torch.arange(n_x, device=samples.device) - n_x // 2)[::every]
-    return samples[loud][:, middle, :, ::every], is_reversed[middle].to(samples.real), places, loud
+    return samples[loud][:, middle, :, ::every], is_reversed[middle].to(samples.real), places
 
 
 def _entropy(planes: Tensor, signs: Tensor, angles: Tensor) -> float:
-    """Return the entropy of the magnitude of images of partitions, corrected by phases [rad] `(coil, x)`."""
-    half = angles.to(planes.real)[:, None, None] * (0.5 - signs[..., None])
+    """Return the entropy of the magnitude of images of partitions, corrected by a phase [rad] `(x,)`."""
+    half = angles.to(planes.real) * (0.5 - signs[..., None])
     images = to_image(planes * torch.polar(torch.ones_like(half), half), (-2,))
     brightness = images.abs().square().sum(0).sqrt().flatten(1)
     share = brightness / brightness.square().sum(1, keepdim=True).sqrt().clamp_min(1e-30)
