@@ -170,7 +170,7 @@ def _straight(products: Tensor) -> PolarityPhase:
     weights = flat.abs() / flat.abs().max().clamp_min(1e-30)
     normal = torch.einsum("xa,cx,xb->cab", design, weights, design)
     remaining = torch.einsum("xa,cx->ca", design, weights * flat.angle())
-    offset, tilt = torch.linalg.solve(normal + 1e-12 * torch.eye(2), remaining).unbind(1)
+    offset, tilt = torch.linalg.solve(normal + 1e-12 * torch.eye(2, device=normal.device), remaining).unbind(1)
     return PolarityPhase(constant + offset, slope + tilt)
 
 
