@@ -8,11 +8,15 @@ from torch import Tensor
 
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
+from pipeline.method import Finding
 from pipeline.susceptibility.phase_unwrapping.romeo import unwrap
 from pipeline.susceptibility.smoothing import weighted_gaussian
 
 _FIXED_POINT_STEPS = 12
 _FARTHEST_FILL_MM = 64.0
+_SIGNAL_SHARE = 0.1
+_FOLDED, _FEW_FOLDED = 0.2, 0.01
+"""A voxel whose neighbours were found closer together than this is folded; more than this share of voxels is told."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,38 @@ def find_distortion(
     field, trust = _field(unwrapped, magnitude, echo_times_s)
     field_hz = _continued(field, trust * mask, grid, smoothing_mm)
     return Distortion(field_hz, displacement(field_hz, seconds_per_line))
+
+
+def straightened(
+    images: Tensor, echo_times_s: tuple[float, ...], seconds_per_line: float, grid: Grid
+) -> tuple[Tensor, Distortion, Finding]:
+    """Put the images of an echo-planar scan straight by the field that their own phase shows, and tell how far.
+
+    Parameters
+    ----------
+    images
+        Complex `(echo, z, y, x)`.
+    echo_times_s
+        Echo times [s].
+    seconds_per_line
+        By how much later each next line along y was measured [s].
+    grid
+        The grid of the images.
+
+    Returns
+    -------
+        Straight images, the distortion that was taken out, and a finding for the report: a warning where voxels were
+        displaced onto one another, or where one echo alone tells the field.
+
+    Raises
+    ------
+    UnusableInput
+        No signal is there.
+    """
+    mask = _with_signal(images)
+    distortion = find_distortion(images, mask, echo_times_s, seconds_per_line, grid)
+    result = without_distortion(images, distortion, echo_times_s)
+    return result, distortion, _finding(distortion, mask, len(echo_times_s), grid)
 
 
 def displacement(field_hz: Tensor, seconds_per_line: float) -> Tensor:
@@ -154,6 +190,36 @@ def interpolated(values: Tensor, places: Tensor) -> Tensor:
     for step, weight in enumerate(weights, start=-1):
         result += weight * values.gather(-2, (index + step).clamp(0, size - 1))
     return result
+
+
+def _with_signal(images: Tensor) -> Tensor:
+    """Return where the first echo has signal: a tenth of its brightest voxels' or more."""
+    magnitude = images[0].abs()
+    thinned = magnitude.flatten()[:: max(1, magnitude.numel() // 1_000_000)]
+    return (magnitude > _SIGNAL_SHARE * torch.quantile(thinned, 0.98)) & (magnitude > 0)
+
+
+def _finding(distortion: Distortion, mask: Tensor, n_echoes: int, grid: Grid) -> Finding:
+    moved = distortion.displacement[mask].abs()
+    thinned = moved[:: max(1, len(moved) // 1_000_000)]
+    far = float(torch.quantile(thinned, 0.95))
+    stretch = torch.gradient(found_places(distortion.displacement), dim=-2)[0][mask]
+    folded = float((stretch < _FOLDED).float().mean())
+    millimetres = far * grid.voxel_size_mm[1]
+    parts = [
+        f"Signal was displaced along the phase encoding by up to {far:.2f} voxels ({millimetres:.2f} mm) in 95 % of the "
+        "voxels with signal, and was put back by the field that the images show."
+    ]
+    if folded > _FEW_FOLDED:
+        parts.append(f"In {100 * folded:.1f} % it was pressed together so that it cannot be told apart again.")
+    if n_echoes == 1:
+        parts.append("One echo alone tells that field: the phase of coils and transmitter counts as field.")
+    return Finding(
+        "epi_distortion",
+        " ".join(parts),
+        {"displacement_voxels_percentile_95": far, "folded_percent": 100 * folded},
+        is_warning=folded > _FEW_FOLDED or n_echoes == 1,
+    )
 
 
 def _turn(field_hz: Tensor, time_s: float) -> Tensor:

@@ -13,6 +13,7 @@ from pipeline.reconstruction.epi_distortion import (
     find_distortion,
     found_places,
     interpolated,
+    straightened,
     without_distortion,
 )
 from pipeline.simulation.raw_epi import acquire_epi
@@ -78,6 +79,21 @@ def test_the_phase_of_straightened_images_follows_the_field(scanned) -> None:
     assert float(advance.max()) > 3
     errors = (steps * expected.conj()).angle()[head.scan.signal].abs()
     assert float(errors.median()) < 0.05
+
+
+def test_one_call_puts_images_straight_and_says_how_far(scanned) -> None:
+    head, readouts, images = scanned
+    straight, _, finding = straightened(images, readouts.echo_times_s, readouts.seconds_per_line, GRID)
+    assert finding.name == "epi_distortion"
+    assert 0.2 < finding.figures["displacement_voxels_percentile_95"] < 1.2
+    assert not finding.is_warning
+    error = (straight[0].abs() - head.scan.images[0].abs())[head.scan.signal].abs().mean()
+    assert float(error) < 0.6 * float((images[0].abs() - head.scan.images[0].abs())[head.scan.signal].abs().mean())
+    alone = straightened(images[:1], readouts.echo_times_s[:1], readouts.seconds_per_line, GRID)[2]
+    assert alone.is_warning
+    assert "One echo alone" in alone.sentence
+    with pytest.raises(UnusableInput, match="mask is empty"):
+        straightened(torch.zeros_like(images), readouts.echo_times_s, readouts.seconds_per_line, GRID)
 
 
 def test_images_that_do_not_fit_are_refused() -> None:
