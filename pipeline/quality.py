@@ -16,6 +16,8 @@ from pipeline.units import radians_per_ppm
 _BRAIN_ML = (700.0, 2200.0)
 _LARGEST_RESIDUAL_FRACTION = 0.02
 _NOISY_FIELD_PPB = 15.0
+# Heads make 10–30 ppb; a phase offset of its own in each slab or slice, as after multiband pulses, makes hundreds.
+_STRONG_LOCAL_FIELD_PPB = 100.0
 
 
 def assess(
@@ -110,4 +112,10 @@ def _warnings(figures: Mapping[str, float]) -> tuple[str, ...]:
     noise = figures["field_noise_median_ppb"]
     if noise > _NOISY_FIELD_PPB:
         sentences.append(f"The field is noisy ({noise:.1f} ppb); small structures cannot be measured.")
+    local = figures["local_field_sd_ppb"]
+    if local > _STRONG_LOCAL_FIELD_PPB:
+        sentences.append(
+            f"The local field varies by {local:.0f} ppb over the brain, more than tissue makes: the phase holds "
+            "steps, as between slabs or slices, or offsets that no field makes. Do not use the values."
+        )
     return tuple(sentences)

@@ -1,6 +1,7 @@
 """Warnings appear where a figure is unusual, and only there."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -67,6 +68,12 @@ def test_echoes_that_do_not_follow_one_field_are_counted() -> None:
 
 def test_a_noisy_field_is_pointed_out() -> None:
     assert any("noisy" in sentence for sentence in judged(maps_of(noise_ppm=0.03)).warnings)
+
+
+def test_a_local_field_stronger_than_tissue_makes_is_pointed_out() -> None:
+    maps = maps_of()
+    steps = 0.3 * (torch.arange(32) // 4 % 2)[:, None, None] * maps.mask
+    assert any("Do not use" in sentence for sentence in judged(replace(maps, local_field=steps)).warnings)
 
 
 def test_without_r2star_there_is_no_figure_of_it() -> None:
