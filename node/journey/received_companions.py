@@ -5,6 +5,7 @@ on its way, so it is joined only when the associations are over and nothing more
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from db.series import Series, State
 from dicom_io.read.assembly import Instance
 from dicom_io.read.folder import group_series
 from dicom_io.read.headers import FrameHeader
-from dicom_io.read.sorting import assess
 from dicom_io.series import Part
 from node.journey.assembled_further import reopen_with_further
 from node.settings import CompletenessSection
@@ -25,7 +25,24 @@ from node.settings import CompletenessSection
 HALF_MISSING = ("PhaseMissing", "MagnitudeMissing", "IncompleteSeries")
 LEADING = (Part.MAGNITUDE, Part.REAL)
 
+# While images flow nothing is looked for: what comes next may be nearer, and the listener needs the record.
+ARRIVING_S = 1.0
+MOST_REMEMBERED = 32
+
 Held = Mapping[str, Sequence[Instance]]
+Contents = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Series that form one acquisition, by their keys, those first that would lead; is it proven, or only likely?"""
+
+    keys: tuple[str, ...]
+    is_proven: bool
+
+
+# The headers of a study are read once for every change of what has arrived of it, not twice a second.
+_remembered: dict[Contents, list[_Group]] = {}
 
 
 def frames_of(session: Session, series_keys: Sequence[str]) -> list[FrameHeader]:
@@ -41,19 +58,28 @@ def companions_of(session: Session, waiting: Series, limits: CompletenessSection
     """
     if waiting.study_instance_uid is None:
         return []
-    frames = frames_of(session, [waiting.key, *(one.key for one in series.joined_to(session, waiting.key))])
-    if not frames or assess(frames).is_complete:
-        return []
     candidates = series.in_study(session, waiting.study_instance_uid, (State.RECEIVED, State.REFUSED))
     free = [one for one in candidates if one.sop_class_uid == waiting.sop_class_uid and _is_free(one)]
-    leader_of = {one.key: one for one in free}
-    leader_of |= {joined.key: one for one in free for joined in series.joined_to(session, one.key)}
-    held = {key: found for key in leader_of if (found := _instances(session, [key]))}
-    group = next((group for group in group_series(held) if waiting.key in group), [])
-    together = {leader_of[key].key: leader_of[key] for key in group}
-    if len(together) < 2 or not (_is_proven(group, held) or all(_is_settled(one, limits) for one in free)):
+    if len(free) < 2 or any(_is_arriving(one) for one in free):
         return []
-    return sorted(together.values(), key=lambda one: _rank(held[one.key], one.key))
+    rows = {one.key: (one, one) for one in free}
+    rows |= {joined.key: (joined, one) for one in free for joined in series.joined_to(session, one.key)}
+    groups = _groups(session, tuple(sorted((key, row.n_instances) for key, (row, _) in rows.items())))
+    group = next((group for group in groups if waiting.key in group.keys), None)
+    if group is None or not (group.is_proven or all(_is_settled(one, limits) for one in free)):
+        return []
+    together = {rows[key][1].key: rows[key][1] for key in group.keys}
+    return list(together.values()) if len(together) > 1 else []
+
+
+def _groups(session: Session, contents: Contents) -> list[_Group]:
+    if contents not in _remembered:
+        held = {key: found for key, _ in contents if (found := _instances(session, [key]))}
+        groups = [sorted(group, key=lambda key: _rank(held[key], key)) for group in group_series(held)]
+        while len(_remembered) >= MOST_REMEMBERED:
+            _remembered.pop(next(iter(_remembered)))
+        _remembered[contents] = [_Group(tuple(group), _is_proven(group, held)) for group in groups]
+    return _remembered[contents]
 
 
 def join(session: Session, together: Sequence[Series]) -> Series:
@@ -85,6 +111,11 @@ def _instances(session: Session, series_keys: Sequence[str]) -> list[Instance]:
 def _is_free(one: Series) -> bool:
     is_waiting = one.state == State.RECEIVED and one.enqueued_at is None
     return is_waiting or one.refusal_class in HALF_MISSING
+
+
+def _is_arriving(one: Series) -> bool:
+    is_over = one.association_ended_at is not None and one.association_ended_at >= one.last_received_at
+    return one.state == State.RECEIVED and not is_over and (now() - one.last_received_at).total_seconds() < ARRIVING_S
 
 
 def _is_proven(group: Sequence[str], held: Held) -> bool:

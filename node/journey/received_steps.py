@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import audit, performed_steps, series
 from db.performed_steps import COMPLETED, DISCONTINUED, IN_PROGRESS, ListedSeries, Listing, Step
-from db.series import Series
+from db.series import Series, State
 from dicom_io.network.mpps import (
     DUPLICATE_INSTANCE,
     MISSING_ATTRIBUTE,
@@ -118,7 +118,18 @@ def _contradict(session: Session, step: Step) -> None:
         if begun is None or begun.enqueued_at is None or not (missing or step.state == DISCONTINUED):
             continue
         details = {"step": step.sop_instance_uid, "state": step.state, "n_missing": len(missing), "missing": missing}
-        audit.append(session, "series.contradicted", begun.key, {"revision": begun.revision, **details})
+        for one in (begun, *series.further_maps(session, begun.key)):
+            audit.append(session, "series.contradicted", one.key, {"revision": one.revision, **details})
+            if one.state == State.RECORDED:
+                # A person who looks at the list sees it beside the map that exists.
+                one.sentence = _contradiction(len(missing))
+
+
+def _contradiction(n_missing: int) -> str:
+    if not n_missing:
+        return "The scanner has discontinued its procedure step after this map was made."
+    images = "one image, which has" if n_missing == 1 else f"{n_missing} images, which have"
+    return f"The scanner's procedure step lists {images} not come: this map was made without."
 
 
 def _refuse(session: Session, said: PerformedStep, calling_ae: str, status: int, reason: str) -> int:

@@ -165,6 +165,7 @@ def test_phase_that_comes_after_the_refusal_opens_the_series_again(services: Ser
         refused.enqueued_at = now()
         series.change_state(session, refused, State.REFUSED, {}, "Only magnitude arrived.", "PhaseMissing")
     (second, *_) = receive(services, phase)
+    received.association_ended(services, "SCANNER", [second.series_key])
     examine_all(services)
     held = known(services)
     assert held[second.series_key].state == State.JOINED

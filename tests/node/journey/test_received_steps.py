@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
-from db import audit, performed_steps
+from db import audit, performed_steps, series
 from db.series import Series, State
 from dicom_io.network import mpps
 from node.app import build_services_from_file
@@ -178,6 +178,19 @@ def test_a_list_of_another_kind_of_object_says_nothing_of_the_images(site: Servi
     let_time_pass(site, 61)
     examine_all(site)
     assert only(site).enqueued_at is not None
+
+
+def test_a_map_that_was_made_without_a_listed_image_says_so_in_the_list(site: Services, scanner: StepSender) -> None:
+    images = scans.instances()
+    key = receive(site, images)[0].series_key
+    examine_all(site)
+    with site.database.begin() as session:
+        for state in series.JOURNEY[1:]:
+            series.change_state(session, series.get(session, key), state)
+    scanner.create(begun(images[0].StudyInstanceUID))
+    scanner.change(ended({str(images[0].SeriesInstanceUID): [str(images[0].SOPInstanceUID), "1.2.99"]}))
+    expected = "The scanner's procedure step lists one image, which has not come: this map was made without."
+    assert only(site).sentence == expected
 
 
 def test_what_the_step_lists_beyond_a_series_that_has_begun_is_in_its_record(
