@@ -154,6 +154,12 @@ def _require_image(view: FrameView, vendor: Vendor | None) -> None:
         name = UID(sop_class).name if sop_class != UID(sop_class).name else "an unknown kind of object"
         raise UnsupportedObject(f"{named('SOPClassUID')} says {name}, not an MR image; send MR images.")
     samples = view.of_object("SamplesPerPixel")
+    if samples not in (None, 1) and text(view.of_object("PhotometricInterpretation")).upper().startswith("MONOCHROME"):
+        # Were it only ignored, the rest of its series would be read as if nothing were missing.
+        raise ContradictoryHeader(
+            f"{named('SamplesPerPixel')} is {samples}, but by {named('PhotometricInterpretation')} the image is grey; "
+            "ask the sender for intact headers."
+        )
     if samples not in (None, 1):
         raise UnsupportedObject(f"{named('SamplesPerPixel')} is not 1: a colour image; send the MR images themselves.")
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from dicom_io.errors import ContradictoryHeader, PhaseScaleUnknown
 from dicom_io.instance import named
 from dicom_io.read.headers import FrameHeader
@@ -13,6 +15,7 @@ SAME_SLOPE = 1e-6
 SMALLEST_SLOPE = 1e-12
 SAME_ZERO = 0.02
 FEWEST_OF_A_SIGN = 0.05
+FARTHEST_SCALE = 10.0
 REMEDY = "export the images with their original rescaling"
 
 
@@ -37,6 +40,7 @@ def require_one_scale(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, st
         _require_two_signs(frame, names)
     if not all(frame.values.has_own_scale for frame in frames):
         _require_equal(frames, names)
+    _require_near_scales(frames, names)
     _require_one_zero(complex_frames, names)
 
 
@@ -61,6 +65,17 @@ def _require_equal(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> N
                 f"{names[frame.sop_instance_uid]}: {named('RescaleSlope')} is {_slope(frame.values):g}, in "
                 f"{names[first.sop_instance_uid]} {_slope(first.values):g}, and nothing in the headers proves that "
                 f"the scanner scaled {frame.part} images one by one; {REMEDY}."
+            )
+
+
+def _require_near_scales(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
+    """Refuse a manufacturer's own scale that is out of all proportion to those of the other images."""
+    usual = float(np.median([frame.values.gain for frame in frames]))
+    for frame in frames:
+        if usual and not usual / FARTHEST_SCALE < frame.values.gain < usual * FARTHEST_SCALE:
+            raise ContradictoryHeader(
+                f"{names[frame.sop_instance_uid]}: {named('RescaleSlope')} times the manufacturer's own scale of the "
+                f"image is {frame.values.gain:.3g}, in most images {usual:.3g}; {REMEDY}."
             )
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from node.commands.bench_progress import progress_bar
 from node.commands.console import err, out, print_json
-from node.reading_study.judgement import CRASHED, IDENTICAL, MISREAD, REFUSED, Verdict, checks
+from node.reading_study.judgement import CRASHED, IDENTICAL, LEGEND, MISREAD, REFUSED, Verdict, checks
 from node.reading_study.mutations import KINDS
 from node.reading_study.speed import TIMED, Reading, time_reading
 from node.reading_study.study import opened, verdicts
@@ -59,6 +59,7 @@ def _print(
         ("series", "subject", sorted({verdict.subject for verdict in found})),
     ):
         _print_outcomes(heading, attribute, names, found)
+    out.print(f"\n{LEGEND}")
     refusals = Counter(verdict.reason for verdict in found if verdict.outcome == REFUSED)
     out.print("\nrefused as " + ", ".join(f"{name} {count}" for name, count in refusals.most_common()), soft_wrap=True)
     wrong = [verdict for verdict in found if verdict.outcome in (MISREAD, CRASHED)]

@@ -16,6 +16,12 @@ from node.reading_study.mutations import Damager
 from node.reading_study.subjects import Subject, encoded
 
 IDENTICAL, REFUSED, MISREAD, CRASHED = "identical", "refused", "misread", "crashed"
+LEGEND = (
+    "identical: the same echo times, grid, field strength, phase and magnitude, the latter up to one factor for all of "
+    "it, for the unit of a magnitude is arbitrary. refused: by a named error. misread: read, but as something else, or "
+    "read although the undamaged series must be refused. A plausible other value is given to all images alike only "
+    "where something else in their headers contradicts it: an echo time changed everywhere is another scan's header."
+)
 ROUNDING = 2e-6
 SAME_FIELD = 0.006
 SURPRISES = (*PARSING_FAILURES, AssertionError, MemoryError)

@@ -55,6 +55,8 @@ REFUSED: list[tuple[str, str, Change, type[Permanent], str]] = [
     ("no public slope", "philips_classic", without_slope, ContradictoryHeader, r"but no Rescale Slope"),
     ("another private zero", "philips_classic", private(0x100D, 5.0, 3), ContradictoryHeader, "values zero, -?0 and 5"),
     ("a negative private slope", "philips_classic", private(0x100E, -1.0, 3), ContradictoryHeader, "is -1"),
+    ("a far scale", "philips_real_and_imaginary", private(0x100E, 1e9, 4), ContradictoryHeader, "in most images"),
+    ("three samples", "philips_classic_complex", one(12, "SamplesPerPixel", 3), ContradictoryHeader, "is grey"),
     ("another mapping", "philips_classic", one(2, "RescaleSlope", "2.5"), ContradictoryHeader, "Real World Value"),
     ("one slope absent", "canon_classic", without_first_slope, MissingAttribute, "Rescale Slope"),
 ]  # fmt: skip
