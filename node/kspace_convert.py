@@ -24,10 +24,15 @@ _SAME_VIEW = 0.999
 
 @dataclass(frozen=True)
 class ConvertedScan:
-    """K-space for the mathematics, with what was noticed on the way."""
+    """K-space for the mathematics, with what was noticed on the way.
+
+    `seconds_per_line` is by how much later each next line along y of an echo-planar scan was measured [s]; its images
+    are distorted by as much.
+    """
 
     kspace: Kspace
     notes: tuple[str, ...]
+    seconds_per_line: float | None = None
 
 
 def to_kspace(
@@ -94,9 +99,11 @@ def _echo_planar(scan: RawScan, device: str, needs_noise: bool) -> ConvertedScan
     check_header(scan.header)
     check_counts(scan)
     check_noise(scan, needs_noise)
-    kspace, corrections = sort_epi(epi_readouts(scan, device))
+    readouts = epi_readouts(scan, device)
+    kspace, corrections = sort_epi(readouts)
     how = "its navigators" if corrections.by_navigators else "the least entropy, without navigators"
-    return ConvertedScan(kspace, (*scan.notes, f"The N/2 ghost was taken out by {how}."))
+    notes = (*scan.notes, f"The N/2 ghost was taken out by {how}.")
+    return ConvertedScan(kspace, notes, readouts.seconds_per_line)
 
 
 def epi_readouts(scan: RawScan, device: str = "cpu") -> EpiReadouts:

@@ -207,8 +207,8 @@ def _finding(distortion: Distortion, mask: Tensor, n_echoes: int, grid: Grid) ->
     folded = float((stretch < _FOLDED).float().mean())
     millimetres = far * grid.voxel_size_mm[1]
     parts = [
-        f"Signal was displaced along the phase encoding by up to {far:.2f} voxels ({millimetres:.2f} mm) in 95 % of the "
-        "voxels with signal, and was put back by the field that the images show."
+        f"Signal was displaced along the phase encoding by up to {far:.2f} voxels ({millimetres:.2f} mm) in 95 % of "
+        "the voxels with signal, and was put back by the field that the images show."
     ]
     if folded > _FEW_FOLDED:
         parts.append(f"In {100 * folded:.1f} % it was pressed together so that it cannot be told apart again.")
