@@ -17,7 +17,7 @@ from dicom_io.instance import named, naming
 from dicom_io.read.consistency import difference_between, interpolation_note, require_consistent
 from dicom_io.read.grid import grid_of
 from dicom_io.read.headers import FrameHeader
-from dicom_io.read.pixels import digest
+from dicom_io.read.pixels import PlainPixels, digest
 from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, Slots, arrange, describe_missing, parts_of
 from dicom_io.read.vendors.convention import Vendor
 from dicom_io.read.vendors.table import vendor_named
@@ -34,11 +34,12 @@ REMEDY = {
 
 @dataclass(frozen=True)
 class Instance:
-    """One image object: where it is, what to call it in a sentence, and its frames."""
+    """One image object: where it is, what to call it in a sentence, its frames, and its pixels if they are plain."""
 
     path: Path
     name: str
     frames: tuple[FrameHeader, ...]
+    pixels: PlainPixels | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Assembly:
     path_of: Mapping[str, Path]
     name_of: Mapping[str, str]
     notes: tuple[str, ...]
+    pixels_of: Mapping[str, PlainPixels]
 
 
 def assemble(instances: Sequence[Instance]) -> Assembly:
@@ -85,9 +87,10 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     _require_complete(slots, vendor, parts)
     require_consistent(chosen, names)
     field, field_notes = _field_strength(used, names)
-    return Assembly(
-        vendor, parts, slots, chosen, grid_of(slots, chosen, parts[0]), field, paths, names, (*notes, *field_notes)
-    )
+    geometry = grid_of(slots, chosen, parts[0])
+    pixels = {instance.frames[0].sop_instance_uid: instance.pixels for instance in unique if instance.pixels}
+    all_notes = (*notes, *field_notes)
+    return Assembly(vendor, parts, slots, chosen, geometry, field, paths, names, all_notes, pixels)
 
 
 def _without_copies(instances: Sequence[Instance], notes: list[str]) -> list[Instance]:

@@ -36,12 +36,29 @@ class NotPlain(Exception):
 class Layout:
     """Which elements there are, in order. A key is a tag; for the first item of a sequence it is both tags in one."""
 
-    __slots__ = ("keys", "places", "vrs")
+    __slots__ = ("_creators", "_sequences", "keys", "places", "vrs")
 
     def __init__(self, keys: tuple[int, ...], vrs: tuple[str | None, ...]) -> None:
         self.keys = keys
         self.vrs = vrs
         self.places = {key: place for place, key in enumerate(keys)}
+        self._creators: dict[int, tuple[int, ...]] = {}
+        self._sequences: frozenset[int] | None = None
+
+    def creators(self, start: int) -> tuple[int, ...]:
+        """Return the keys of the private creators of a group, in the sequence whose tag comes before it in `start`."""
+        found = self._creators.get(start)
+        if found is None:
+            found = self._creators[start] = tuple(
+                sorted(key for key in self.keys if start + 0x10 <= key <= start + 0xFF)
+            )
+        return found
+
+    def has_items(self, key: int) -> bool:
+        """Return whether the element is a sequence whose first item was cut as well."""
+        if self._sequences is None:
+            self._sequences = frozenset(key >> TAG_BITS for key in self.keys)
+        return key in self._sequences
 
     def picker(self, is_wanted: Callable[[int], bool]) -> tuple[Hashable, Callable[[Sequence[Hashable]], Hashable]]:
         """Return what tells the wanted elements from those of other layouts, and a function that picks their values."""

@@ -188,16 +188,28 @@ def _require_one_number_of_bits(view: FrameView, vendor: Vendor | None) -> None:
 
 
 def _header(view: FrameView, vendor: Vendor | None, lossy: bool, conclusions: Conclusions) -> FrameHeader:
-    own = {name: conclusions.of(rule, view, vendor) for name, rule in OWN_FIELDS.items()}
     alike = conclusions.of(_fields_alike, view, vendor)
-    return FrameHeader(frame_number=view.frame_number, is_lossy=lossy, **own, **alike)
+    own = {name: conclusions.of(rule, view, vendor) for name, rule in OWN_FIELDS.items()}
+    objections = conclusions.of(_objections, view, vendor) + conclusions.of(_own_objection, view, vendor)
+    return FrameHeader(frame_number=view.frame_number, is_lossy=lossy, objections=objections, **own, **alike)
+
+
+def _part(view: FrameView, vendor: Vendor | None) -> Part:
+    part = vendor.part(view) if vendor else Part.UNKNOWN
+    return Part.UNKNOWN if part is Part.MAGNITUDE and is_weighted_or_projected(view) else part
+
+
+def _objections(view: FrameView, vendor: Vendor | None) -> tuple[Objection, ...]:
+    return objections_to(view, vendor, _part(view, vendor))
+
+
+def _own_objection(view: FrameView, vendor: Vendor | None) -> tuple[Objection, ...]:
+    found = vendor.objection(view, _part(view, vendor)) if vendor else None
+    return (Objection(*found),) if found else ()
 
 
 def _fields_alike(view: FrameView, vendor: Vendor | None) -> dict[str, Any]:
     """Return what many frames have in common, which must depend on nothing but the frame's attributes."""
-    part = vendor.part(view) if vendor else Part.UNKNOWN
-    if part is Part.MAGNITUDE and is_weighted_or_projected(view):
-        part = Part.UNKNOWN
     counts = vendor.declared(view) if vendor else None
     echo_time = number(view.get("EffectiveEchoTime"), "EffectiveEchoTime")
     if echo_time is None:
@@ -208,7 +220,7 @@ def _fields_alike(view: FrameView, vendor: Vendor | None) -> dict[str, Any]:
         "series_instance_uid": _uid(view, "SeriesInstanceUID"),
         "frame_of_reference_uid": text(view.get("FrameOfReferenceUID")),
         "vendor": vendor.name if vendor else "",
-        "part": part,
+        "part": _part(view, vendor),
         "echo_time_ms": echo_time,
         "echo_number": _integer(view, "EchoNumbers"),
         "orientation": _vector(view, "ImageOrientationPatient", 6),
@@ -219,12 +231,10 @@ def _fields_alike(view: FrameView, vendor: Vendor | None) -> dict[str, Any]:
         "temporal_position": _integer(view, "TemporalPositionIndex") or _integer(view, "TemporalPositionIdentifier"),
         "magnetic_field_strength_t": number(view.get("MagneticFieldStrength"), "MagneticFieldStrength"),
         "frequency_mhz": _frequency(view),
-        "values": _stored_values(view, vendor, part),
         "n_slices_declared": counts.slices if counts else None,
         "n_echoes_declared": counts.echoes if counts else None,
         "n_images_declared": counts.images if counts else None,
         "is_distortion_corrected": is_distortion_corrected(view),
-        "objections": objections_to(view, vendor, part),
         "acquisition_number": _integer(view, "AcquisitionNumber"),
         "coil": _coil(view),
         "stack": text(view.get("StackID")),
@@ -309,14 +319,14 @@ def _frequency(view: FrameView) -> float | None:
     return None
 
 
-def _stored_values(view: FrameView, vendor: Vendor | None, part: Part) -> StoredValues:
+def _stored_values(view: FrameView, vendor: Vendor | None) -> StoredValues:
     return StoredValues(
         slope=number(view.get("RescaleSlope"), "RescaleSlope"),
         intercept=number(view.get("RescaleIntercept"), "RescaleIntercept"),
         units=_units(view),
         bits_stored=int(number(view.of_object("BitsStored"), "BitsStored") or 0),
         is_signed=view.of_object("PixelRepresentation") == 1,
-        gain=vendor.gain(view, part) if vendor else 1.0,
+        gain=vendor.gain(view, _part(view, vendor)) if vendor else 1.0,
     )
 
 
@@ -343,6 +353,7 @@ OWN_FIELDS: Mapping[str, Callable[[FrameView, Any], Any]] = {
     "sop_instance_uid": lambda view, vendor: _uid(view, "SOPInstanceUID"),
     "position": lambda view, vendor: _vector(view, "ImagePositionPatient", 3),
     "stack_position": lambda view, vendor: _integer(view, "InStackPositionNumber"),
+    "values": _stored_values,
     "instance_number": lambda view, vendor: _integer(view, "InstanceNumber"),
     "acquired_at": lambda view, vendor: _acquired_at(view),
     "slice_location": lambda view, vendor: number(view.get("SliceLocation"), "SliceLocation"),

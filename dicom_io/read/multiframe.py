@@ -18,6 +18,7 @@ from dicom_io.errors import MissingAttribute
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, text
 from dicom_io.read.elements import TAG_BITS, Cutter, Elements, Layouts, NotPlain, items_of
 from dicom_io.read.opening import Opened
+from dicom_io.read.private_elements import PLAIN_VR, NotDecided, private_key, private_value
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -64,8 +65,7 @@ PRIVATE_HOLDERS = (
     ("SIEMENS MR SDI 02", 0x0021, 0xFE),
     ("SIEMENS MR SDS 01", 0x0021, 0xFE),
 )
-# The value representations whose bytes mean the same in every object.
-PLAIN_VR = {"AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US"}
+FRAME_TYPE = "MRImageFrameTypeSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 ITEM_HEADER = struct.Struct("<HHL")
 
@@ -121,6 +121,40 @@ class Item:
             if element is not None:
                 return Dataset({element.tag: element}) if _is_plain(element) else _holder(self.parsed, keyword)
         return None
+
+    def first(self, keyword: str) -> Dataset | None:
+        """Return the first item of a sequence, or None."""
+        tag = tag_of(keyword)
+        if self._parsed is None and not self.elements.layout.has_items(tag) and not self.elements.bytes_of(tag):
+            return None
+        return _first_item(self.parsed, keyword)
+
+    def private(self, creator: str, group: int, offset: int, is_group: bool) -> tuple[bool, Any]:
+        """Return whether the item holds a private attribute, and its value.
+
+        Raises
+        ------
+        NotDecided
+            The bytes alone do not tell.
+        """
+        if not self.is_cut:
+            raise NotDecided
+        for sequence in (*(self._private_sequences() if is_group else ()), 0):
+            key = private_key(self.elements, creator, group, offset, sequence)
+            is_found, value = private_value(self.elements, key)
+            if is_found:
+                return True, value
+        return False, None
+
+    def _private_sequences(self) -> Iterator[int]:
+        for creator, group, offset in PRIVATE_HOLDERS:
+            key = private_key(self.elements, creator, group, offset)
+            if key is not None and self.elements.bytes_of(key) is not None:
+                raise NotDecided
+            if key is not None and self.elements.layout.has_items(key):
+                yield key
+        if self.elements.layout.has_items(tag_of(FRAME_TYPE)):
+            yield tag_of(FRAME_TYPE)
 
     def _top(self, keyword: str) -> Dataset:
         element = None if self._parsed is not None else self.elements.raw(tag_of(keyword))
@@ -190,8 +224,8 @@ class FrameView:
 
     def item(self, keyword: str) -> Dataset | None:
         """Return the first item of a sequence for this frame, or None."""
-        for group in (*self.groups, self.dataset):
-            found = _first_item(group, keyword)
+        for item in (*self._groups, self._object):
+            found = item.first(keyword)
             if found is not None:
                 return found
         return None
@@ -205,6 +239,16 @@ class FrameView:
 
         The creator's block is looked up, because its number differs from object to object (PS3.5 section 7.8.1).
         """
+        try:
+            for item in (*self._groups, self._object):
+                is_found, value = item.private(creator, group, offset, is_group=item is not self._object)
+                if is_found:
+                    return value
+        except NotDecided:
+            return self._parsed_private(creator, group, offset)
+        return None
+
+    def _parsed_private(self, creator: str, group: int, offset: int) -> object:
         for holder in self._private_holders():
             try:
                 return holder.private_block(group, creator)[offset].value
@@ -219,7 +263,7 @@ class FrameView:
                     yield group.private_block(element_group, creator)[offset].value[0]
                 except PARSING_FAILURES:
                     continue
-            frame_type = _first_item(group, "MRImageFrameTypeSequence")
+            frame_type = _first_item(group, FRAME_TYPE)
             if frame_type is not None:
                 yield frame_type
             yield group

@@ -2,12 +2,14 @@
 
 import hashlib
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
-from pydicom.uid import UID, JPEGExtended12Bit
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
 
 from dicom_io.errors import (
     ContradictoryHeader,
@@ -20,7 +22,11 @@ from dicom_io.errors import (
 )
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, open_instance, quietly, text
 from dicom_io.read import jpeg_lossless
+from dicom_io.read.conclusions import Conclusions
+from dicom_io.read.elements import UNDEFINED_LENGTH
 from dicom_io.read.encapsulation import RESEND, require_plausible
+from dicom_io.read.multiframe import FrameView, whole_view
+from dicom_io.read.opening import Opened
 
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 PIXEL_DESCRIPTION = (
@@ -37,6 +43,16 @@ PIXEL_DESCRIPTION = (
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 )
+PLAIN_DESCRIPTION = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "Rows",
+    "Columns",
+)
+UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 RANGE_TOLERANCE = 1e-3
 FILLED = 0.95
 COHERENT = 0.2
@@ -74,6 +90,69 @@ def decode(path: Path) -> np.ndarray:
             "export the original integer images."
         )
     return stored.reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPixels:
+    """Uncompressed pixels where they lie in a file: `shape` is `(frame, row, column)`."""
+
+    offset: int
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    bits_stored: int
+
+    @property
+    def lowest(self) -> int:
+        """Return the lowest value that the stored bits can hold."""
+        return -(1 << (self.bits_stored - 1)) if self.dtype.kind == "i" else 0
+
+    @property
+    def highest(self) -> int:
+        """Return the highest value that the stored bits can hold."""
+        return self.lowest + (1 << self.bits_stored) - 1
+
+    def read(self, stream: BinaryIO, number: int, room: np.ndarray) -> None:
+        """Read one frame, counted from 0, into `room` `(row, column)`.
+
+        Raises
+        ------
+        TruncatedPixelData
+            The file has become shorter since it was opened.
+        """
+        stream.seek(self.offset + number * room.nbytes)
+        if stream.readinto(room.data) != room.nbytes:  # type: ignore[attr-defined]
+            raise TruncatedPixelData(f"It ends before its {named('PixelData')} does; {RESEND}.")
+
+    def clear_unused_bits(self, frame: np.ndarray) -> None:
+        """Make the bits above BitsStored follow the stored ones, in place (PS3.5 8.1.1)."""
+        unused = 8 * self.dtype.itemsize - self.bits_stored
+        np.left_shift(frame, unused, out=frame)
+        np.right_shift(frame, unused, out=frame)
+
+
+def plain_pixels(opened: Opened, conclusions: Conclusions) -> PlainPixels | None:
+    """Return where an object's pixels lie as plain numbers, or None where they must be decoded."""
+    place = opened.pixels
+    if place is None or place.length == UNDEFINED_LENGTH or place.offset + place.length != place.file_size:
+        return None
+    with quietly():
+        form = conclusions.of(_plain_form, whole_view(opened), None)
+    if form is None or math.prod(form[0]) * form[1].itemsize > place.length:
+        return None
+    return PlainPixels(place.offset, *form)
+
+
+def _plain_form(view: FrameView, vendor: None) -> tuple[tuple[int, int, int], np.dtype[Any], int] | None:
+    stated: list[Any] = [view.of_object(keyword) for keyword in PLAIN_DESCRIPTION]
+    samples, photometric, allocated, stored, representation, rows, columns = stated
+    counts = (samples, allocated, stored, representation, rows, columns)
+    if view.transfer_syntax not in UNCOMPRESSED or not all(type(count) is int for count in counts):
+        return None
+    n_frames = int(number(view.of_object("NumberOfFrames"), "NumberOfFrames") or 1)
+    is_plain = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and allocated in (8, 16, 32)
+    if not is_plain or representation not in (0, 1) or not 1 <= stored <= allocated or n_frames < 1:
+        return None
+    return (n_frames, rows, columns), np.dtype(f"<{'ui'[representation]}{allocated // 8}"), stored
 
 
 def _opened(path: Path) -> Dataset:
@@ -129,8 +208,17 @@ def digest(path: Path) -> str:
     return hashlib.sha256(stored.astype(stored.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def verified_phase(phase: np.ndarray, is_declared: bool) -> np.ndarray:
-    """Return the phase [rad] `(echo, ...)` clipped to ±π, once its values have been shown to fit the scale.
+def verified_phase(phase: np.ndarray, lowest: np.ndarray, highest: np.ndarray, is_declared: bool) -> np.ndarray:
+    """Return the phase [rad] clipped to ±π, in place, once its values have been shown to fit the scale.
+
+    Parameters
+    ----------
+    phase
+        Shape `(echo, z, y, x)` [rad].
+    lowest, highest
+        The lowest and the highest value of each image, `(echo, z)` [rad].
+    is_declared
+        Whether the header states the scale.
 
     Raises
     ------
@@ -139,10 +227,10 @@ def verified_phase(phase: np.ndarray, is_declared: bool) -> np.ndarray:
     PhaseScaleUnknown
         Values lie beyond ±π, or a scale that is only a habit leaves ±π unfilled.
     """
-    for echo, image in enumerate(phase, start=1):
-        if image.min() == image.max():
-            raise PhaseMissing(f"The phase images of echo {echo} hold one value only; export the phase again.")
-    reach = float(np.abs(phase).max())
+    for echo in range(len(phase)):
+        if lowest[echo].min() == highest[echo].max():
+            raise PhaseMissing(f"The phase images of echo {echo + 1} hold one value only; export the phase again.")
+    reach = max(-float(lowest.min()), float(highest.max()))
     if reach > math.pi * (1 + RANGE_TOLERANCE):
         raise PhaseScaleUnknown(
             f"With the scale that the header gives, the phase reaches ±{reach:.3f} rad, beyond ±π, so that scale is "
@@ -154,24 +242,24 @@ def verified_phase(phase: np.ndarray, is_declared: bool) -> np.ndarray:
             f"±{reach:.3f} rad, which proves nothing: export the phase with {named('RescaleType')} or real and "
             "imaginary images."
         )
-    return np.clip(phase, -np.float32(math.pi), np.float32(math.pi), out=phase)
+    pi = np.float32(math.pi)
+    return np.clip(phase, -pi, pi, out=phase) if reach > pi else phase
 
 
-def verified_magnitude(magnitude: np.ndarray) -> np.ndarray:
-    """Return the magnitude with the small negative values of interpolation set to zero.
+def verified_magnitude(magnitude: np.ndarray, lowest: float, highest: float) -> np.ndarray:
+    """Return the magnitude with the small negative values of interpolation set to zero, in place.
 
     Raises
     ------
     ContradictoryHeader
         Negative values are too large to be a magnitude.
     """
-    lowest, highest = float(magnitude.min()), float(magnitude.max())
     if lowest < -0.05 * highest:
         raise ContradictoryHeader(
             f"The images that call themselves magnitude reach {lowest:.4g}: they are something else; "
             "send the magnitude images."
         )
-    return np.maximum(magnitude, 0, out=magnitude)
+    return np.maximum(magnitude, 0, out=magnitude) if lowest < 0 else magnitude
 
 
 def polar(real: np.ndarray, imaginary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

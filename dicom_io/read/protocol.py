@@ -26,16 +26,13 @@ class Objection:
 
 
 def objections_to(view: FrameView, vendor: Vendor | None, part: Part) -> tuple[Objection, ...]:
-    """Return what speaks against this frame; empty for a frame that may be used."""
+    """Return what speaks against this frame beside its manufacturer's own objection; empty where nothing does."""
     kinds = set(siemens_image_type(view))
     found = [*_protocol(view, kinds), *_filters(view, kinds, part)]
     if vendor is not None:
         both = contradiction(vendor, view) if part in COMPONENTS else ""
         if both:
             found.append(Objection("ContradictoryHeader", both))
-        extra = vendor.objection(view, part)
-        if extra is not None:
-            found.append(Objection(*extra))
     return tuple(found)
 
 

@@ -9,12 +9,15 @@ from pydicom import Dataset
 from dicom_io.errors import NotDicom, UnsupportedObject
 from dicom_io.instance import naming, open_instance
 from dicom_io.read.assembly import Assembly, Instance, assemble
+from dicom_io.read.conclusions import Conclusions
+from dicom_io.read.filling import filled
 from dicom_io.read.folder import FoundAcquisition, find_acquisitions
-from dicom_io.read.headers import FrameHeader, read_frame_headers
+from dicom_io.read.headers import frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
+from dicom_io.read.opening import open_object
 from dicom_io.read.pixels import (
-    decode,
     has_alternating_slices,
+    plain_pixels,
     polar,
     undo_alternation,
     verified_magnitude,
@@ -52,40 +55,43 @@ def read_echo_series(paths: Sequence[Path], name_of: Callable[[Path], str] = fil
         One class per reason, with a sentence that names file, attribute and remedy.
     """
     assembly, ignored = _assembly(paths, name_of)
-    first, second = (_filled(assembly, part) for part in assembly.parts)
+    scales = _scales(assembly)
+    first, second = filled(assembly, scales)
     notes: list[str] = []
     if assembly.parts[0] is Part.REAL:
-        sentence = "the angle of the real and imaginary images"
-        magnitude, phase = polar(first, second)
+        magnitude, phase = polar(first.values, second.values)
     else:
-        scales = _scales(assembly)
-        sentence = "; ".join(sorted({scale.sentence for scale in scales.values()}))
-        magnitude = verified_magnitude(first)
-        phase = verified_phase(_in_radians(assembly, second, scales), all(s.is_declared for s in scales.values()))
+        magnitude = verified_magnitude(first.values, float(first.lowest.min()), float(first.highest.max()))
+        is_declared = all(scale.is_declared for scale in scales.values())
+        phase = verified_phase(second.values, second.lowest, second.highest, is_declared)
     if assembly.vendor.has_alternating_slices and has_alternating_slices(magnitude[0], phase[0]):
         phase = undo_alternation(phase)
         notes.append(ALTERNATING)
     if assembly.vendor.field_sign < 0:
         np.negative(phase, out=phase)
         notes.append(FALLING)
-    return EchoSeries(_source(assembly, sentence, ignored, tuple(notes)), magnitude, phase)
+    return EchoSeries(_source(assembly, _scaling(assembly, scales), ignored, tuple(notes)), magnitude, phase)
 
 
 def read_source(paths: Sequence[Path], name_of: Callable[[Path], str] = file_name) -> SourceSeries:
     """Read everything about an acquisition except its pixels; see `read_echo_series`."""
     assembly, ignored = _assembly(paths, name_of)
+    return _source(assembly, _scaling(assembly, _scales(assembly)), ignored, ())
+
+
+def _scaling(assembly: Assembly, scales: dict[StoredValues, PhaseScale]) -> str:
     if assembly.parts[0] is Part.REAL:
-        return _source(assembly, "the angle of the real and imaginary images", ignored, ())
-    scales = _scales(assembly)
-    return _source(assembly, "; ".join(sorted({scale.sentence for scale in scales.values()})), ignored, ())
+        return "the angle of the real and imaginary images"
+    return "; ".join(sorted({scale.sentence for scale in scales.values()}))
 
 
 def _assembly(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[Assembly, tuple[str, ...]]:
     instances, ignored = [], []
+    conclusions = Conclusions()
     for path in sorted(paths):
         try:
             with naming(name_of(path)):
-                instances.append(Instance(path, name_of(path), tuple(read_frame_headers(path))))
+                instances.append(_instance(path, name_of(path), conclusions))
         except UnsupportedObject as other:
             ignored.append(str(other))
     if not instances and ignored:
@@ -95,29 +101,10 @@ def _assembly(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[As
     return assemble(instances), tuple(ignored)
 
 
-def _filled(assembly: Assembly, part: Part) -> np.ndarray:
-    """Return one part, float32 `(echo, z, y, x)`; phase stays in stored values, others are rescaled."""
-    shape = (len(assembly.slots.echo_times_ms), *assembly.geometry.shape)
-    image = np.empty(shape, dtype=np.float32)
-    by_object: dict[str, list[tuple[tuple[int, int], FrameHeader]]] = {}
-    for (held, echo, index), frame in assembly.chosen.items():
-        if held is part:
-            by_object.setdefault(frame.sop_instance_uid, []).append(((echo, index), frame))
-    # Real and imaginary images share one reference, or the angle between them would change.
-    reference = assembly.chosen[assembly.parts[0], 0, 0].values.gain
-    for uid, slots in by_object.items():
-        with naming(assembly.name_of[uid]):
-            stored = decode(assembly.path_of[uid])
-        for target, frame in slots:
-            values = stored[(frame.frame_number or 1) - 1].astype(np.float32)
-            image[target] = values if part is Part.PHASE else _rescaled(values, frame.values, reference)
-    return image
-
-
-def _rescaled(stored: np.ndarray, values: StoredValues, reference: float) -> np.ndarray:
-    slope = 1.0 if values.slope is None else values.slope
-    relative = reference / values.gain if values.gain else 1.0
-    return (stored * np.float32(slope) + np.float32(values.intercept or 0.0)) * np.float32(relative)
+def _instance(path: Path, name: str, conclusions: Conclusions) -> Instance:
+    opened = open_object(path, conclusions.layouts)
+    frames = tuple(frame_headers(opened, conclusions))
+    return Instance(path, name, frames, plain_pixels(opened, conclusions))
 
 
 def _scales(assembly: Assembly) -> dict[StoredValues, PhaseScale]:
@@ -127,14 +114,6 @@ def _scales(assembly: Assembly) -> dict[StoredValues, PhaseScale]:
             with naming(assembly.name_of[frame.sop_instance_uid]):
                 scales[frame.values] = assembly.vendor.phase_scale(frame.values)
     return scales
-
-
-def _in_radians(assembly: Assembly, stored: np.ndarray, scales: dict[StoredValues, PhaseScale]) -> np.ndarray:
-    for (part, echo, index), frame in assembly.chosen.items():
-        if part is Part.PHASE:
-            scale = scales[frame.values]
-            stored[echo, index] = stored[echo, index] * scale.slope + scale.intercept
-    return stored
 
 
 def _source(assembly: Assembly, scaling: str, ignored: tuple[str, ...], notes: tuple[str, ...]) -> SourceSeries:

@@ -49,10 +49,11 @@ def test_an_unknown_compression_is_named(tmp_path: Path) -> None:
 
 
 def test_phase_may_pass_pi_by_rounding_only() -> None:
-    rounded = verified_phase(np.array([[-3.142, 3.1416]], dtype=np.float32), is_declared=True)
+    phase = np.array([[[[-3.142, 3.1416]]]], dtype=np.float32)
+    rounded = verified_phase(phase, phase.min(axis=(2, 3)), phase.max(axis=(2, 3)), is_declared=True)
     assert np.abs(rounded).max() <= np.float32(math.pi)
     with pytest.raises(errors.PhaseScaleUnknown, match="beyond"):
-        verified_phase(np.array([[3.15, 0]], dtype=np.float32), is_declared=True)
+        verified_phase(np.zeros((1, 1, 1, 2)), np.array([[0.0]]), np.array([[3.15]]), is_declared=True)
 
 
 @settings(max_examples=40, deadline=None)
