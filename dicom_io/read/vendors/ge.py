@@ -23,6 +23,7 @@ from dicom_io.series import Part
 
 PARTS = {0: Part.MAGNITUDE, 1: Part.PHASE, 2: Part.REAL, 3: Part.IMAGINARY}
 COMPONENTS = {"MAGNITUDE": Part.MAGNITUDE, "PHASE": Part.PHASE, "REAL": Part.REAL, "IMAGINARY": Part.IMAGINARY}
+PARTS_BLOCK = "GEMS_PARM_01"
 FIELD_MAP_SEQUENCES = ("B0RF", "B0MAP")
 MILLIRADIANS = 1e-3
 
@@ -35,7 +36,7 @@ def part(view: FrameView) -> Part:
     component = text(view.get("ComplexImageComponent")).upper()
     if view.is_one_of_many and component in COMPONENTS:
         return COMPONENTS[component]
-    raw = number(view.private("GEMS_PARM_01", 0x0043, 0x2F), "ImageType")
+    raw = number(view.private(PARTS_BLOCK, 0x0043, 0x2F), "ImageType")
     if raw is not None:
         return PARTS.get(int(raw), Part.UNKNOWN)
     if component in COMPONENTS:
@@ -48,9 +49,18 @@ def part(view: FrameView) -> Part:
 
 def private_witnesses(view: FrameView) -> Iterator[Witness]:
     """Yield what Image Type (0043,xx2F) calls the frame."""
-    raw = number(view.private("GEMS_PARM_01", 0x0043, 0x2F), "ImageType")
+    raw = number(view.private(PARTS_BLOCK, 0x0043, 0x2F), "ImageType")
     if raw in PARTS:
         yield "the private (0043,xx2F)", PARTS[int(raw)]
+
+
+def objection(view: FrameView, kind: Part) -> tuple[str, str] | None:
+    """Return a contradiction where a classic image has the private block that names its part, but not the name."""
+    if view.is_one_of_many or kind is Part.FIELD_MAP or PARTS_BLOCK not in view.creators(0x0043):
+        return None
+    if number(view.private(PARTS_BLOCK, 0x0043, 0x2F), "ImageType") is not None:
+        return None
+    return "ContradictoryHeader", "an image whose private (0043,xx2F), which says what part it is, is empty or absent"
 
 
 def declared(view: FrameView) -> Declared:
@@ -81,5 +91,6 @@ GE = Vendor(
     field_sign=-1,
     has_alternating_slices=True,
     counts_are_exact=False,
+    objection=objection,
     private_witnesses=private_witnesses,
 )

@@ -91,3 +91,15 @@ def saved(subject: Subject, change: Change, folder: Path) -> list[Path]:
     for path, dataset in zip(paths, objects, strict=True):
         path.write_bytes(encoded(dataset))
     return paths
+
+
+def test_a_ge_image_that_no_longer_names_its_part_is_not_replaced_by_others(
+    tmp_path: Path, subjects: dict[str, Subject]
+) -> None:
+    def empty(objects: list[Dataset]) -> None:
+        for dataset in objects:
+            if dataset[0x0043, 0x102F].value == 2:
+                dataset[0x0043, 0x102F].value = None
+
+    with pytest.raises(ContradictoryHeader, match=r"\(0043,xx2F\), which says what part it is, is empty"):
+        read_source(saved(subjects["ge_classic"], empty, tmp_path))
