@@ -35,6 +35,7 @@ def require_consistent(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, s
     _require_one_form(chosen, names)
     require_one_scale(chosen, names)
     _require_echo_numbers(chosen, names)
+    _require_echo_of_objects(chosen, names)
     _require_slice_order(chosen, names)
     _require_order_of_parts(chosen, names)
     for frame in chosen.values():
@@ -75,6 +76,22 @@ def _require_echo_numbers(chosen: Mapping[Slot, FrameHeader], names: Mapping[str
                     f"{names[frame.sop_instance_uid]}: {named('EchoNumbers')} {number} and {named('EchoTime')} "
                     f"{frame.echo_time_ms:g} ms do not go together in the other images; {REMEDY}."
                 )
+
+
+def _require_echo_of_objects(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
+    """Refuse a frame of another echo in an object, where there are as many objects of its part as echoes."""
+    held: dict[Part, dict[str, Counter[int]]] = {}
+    for (part, echo, _), frame in chosen.items():
+        if frame.frame_number is not None:
+            held.setdefault(part, {}).setdefault(frame.sop_instance_uid, Counter())[echo] += 1
+    n_echoes = len({echo for _, echo, _ in chosen})
+    for part, objects in held.items():
+        mixed = [uid for uid, echoes in objects.items() if len(echoes) > 1]
+        if mixed and len(objects) == n_echoes:
+            raise ContradictoryHeader(
+                f"{names[min(mixed)]}: by {named('EffectiveEchoTime')} its {part} frames belong to different echoes, "
+                f"though there is one object for each echo; {REMEDY}."
+            )
 
 
 def _require_slice_order(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:

@@ -180,3 +180,11 @@ def test_a_real_and_an_imaginary_image_that_were_exchanged_are_refused(tmp_path:
         first[0x0043, 0x102F].value, second[0x0043, 0x102F].value = 3, 2
     with pytest.raises(errors.ContradictoryHeader, match="two parts were exchanged"):
         read_source(scanner.save(objects, tmp_path / "exchanged"))
+
+
+def test_a_slice_exchanged_between_the_objects_of_two_echoes_is_refused(tmp_path: Path) -> None:
+    objects = list(next(subject for subject in simulated_subjects() if subject.name == "siemens_enhanced").objects)
+    first, second = (dataset.PerFrameFunctionalGroupsSequence[1].MREchoSequence[0] for dataset in objects[:2])
+    first.EffectiveEchoTime, second.EffectiveEchoTime = second.EffectiveEchoTime, first.EffectiveEchoTime
+    with pytest.raises(errors.ContradictoryHeader, match="one object for each echo"):
+        read_source(scanner.save(objects, tmp_path))
