@@ -38,7 +38,7 @@ from node.errors import ChildDied, InvalidSettings
 from node.journey.mapped import MAPS
 from node.nifti import write_volume
 from node.object_kinds import SERIES_OF_IMAGES, ObjectKind
-from node.settings import Settings
+from node.settings import Settings, load_settings
 from node.site import write_site
 from node.supervisor import Address, running_address
 from node.workspace import Workspace
@@ -155,8 +155,12 @@ def running_archive(folders: Folders) -> Iterator[EmbeddedArchive]:
 
 
 @contextmanager
-def running_node(folders: Folders, archive_port: int, names: dict[int, str]) -> Iterator[tuple[Settings, Address]]:
+def running_node(
+    folders: Folders, archive_port: int, names: dict[int, str], more: str = ""
+) -> Iterator[tuple[Settings, Address]]:
     """Write the node's settings, run `lodestone serve` on a free port until the block ends, and say where it listens.
+
+    `more` is added to the settings as it is.
 
     Raises
     ------
@@ -172,6 +176,9 @@ def running_node(folders: Folders, archive_port: int, names: dict[int, str]) -> 
         label_map=LABEL_MAP,
         label_names=names,
     )
+    if more:
+        settings.file.write_text(settings.file.read_text(encoding="utf-8") + more, encoding="utf-8")
+        settings = load_settings(settings.file)
     log = folders.site / "serve.log"
     with log.open("ab") as stream:
         command = [sys.executable, "-m", "node.cli", "serve", "-c", str(settings.file)]

@@ -92,3 +92,22 @@ def reading(
 
     if not bench_reading(mutations, seed, series, jobs, speed, as_json):
         raise typer.Exit(FAILED)
+
+
+@bench.command()
+def mrd(
+    megabytes: Annotated[int, typer.Option(min=1, help="How much to stream [MB].")] = 1000,
+    coils: Annotated[int, typer.Option(min=1, max=1024, help="Coils of each readout.")] = 32,
+    samples: Annotated[int, typer.Option(min=1, max=65535, help="Samples of each readout.")] = 512,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="A new or empty folder on the disk to be measured.", file_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Stream k-space to a node on loopback: how fast is it safe on the disk, and does the node answer meanwhile?
+
+    Example: `lodestone bench mrd --megabytes 2000`
+    """
+    from node.commands.bench_mrd import bench_mrd
+
+    bench_mrd(megabytes, coils, samples, folder, as_json)
