@@ -9,6 +9,7 @@ import numpy as np
 from dicom_io.errors import DicomError, GeometryUnusable, NotDicom, UnsupportedObject
 from dicom_io.instance import attribute, open_instance, quietly, text
 from dicom_io.read.assembly import Instance, assemble
+from dicom_io.read.conclusions import Conclusions
 from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
 from dicom_io.read.sorting import COMPLEX_PAIRS, USABLE, assess, normal_of, parts_of
@@ -51,6 +52,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
     that does not decide, the acquisition is refused as mixed rather than guessed.
     """
     series: dict[Key, list[Instance]] = {}
+    conclusions = Conclusions()
     found: list[FoundAcquisition] = []
     others: dict[str, tuple[list[Path], DicomError]] = {}
     paths = sorted(item for item in folder.rglob("*") if item.is_file())
@@ -58,7 +60,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
         if on_progress is not None:
             on_progress(number / len(paths))
         try:
-            frames = tuple(read_frame_headers(path))
+            frames = tuple(read_frame_headers(path, conclusions))
             # Philips exports one series under one UID both as classic and as enhanced objects.
             key = f"{frames[0].series_instance_uid} {frames[0].sop_class_uid in MULTI_FRAME}"
             series.setdefault(key, []).append(Instance(path, path.name, frames))
