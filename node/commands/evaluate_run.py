@@ -15,8 +15,10 @@ import typer
 from node.commands.bench_progress import progress_bar, without_nan
 from node.commands.console import err, out, print_json, words
 from node.commands.evaluate_figure import draw_comparison, draw_maps
+from node.commands.evaluate_reconstruction import evaluated_reconstructions, n_pieces, write_tables
 from node.software import code_revision
 from pipeline.networks.cards import training_state
+from pipeline.networks.reconstruction_table import RECONSTRUCTION_NETWORKS
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER, verified_digest
 from pipeline.studies.claims import QUICK as QUICK_CLAIMS
@@ -103,8 +105,16 @@ def run_evaluation(options: Options) -> None:
     if options.seeds not in STREAMS:
         raise typer.BadParameter(f"seeds are {' or '.join(STREAMS)}, not '{options.seeds}'")
     if not (options.networks or options.is_all or options.is_apart):
-        raise typer.BadParameter("name a network, or take --all; the networks are " + ", ".join(NETWORKS))
+        raise typer.BadParameter(
+            "name a network, or take --all; the networks are " + ", ".join((*NETWORKS, *RECONSTRUCTION_NETWORKS))
+        )
     began = time.perf_counter()
+    if any(name in RECONSTRUCTION_NETWORKS for name in options.networks):
+        found = _reconstructions(options)
+        if options.folder is not None:
+            write_tables(options.folder, found)
+        _tell(found, options, time.perf_counter() - began)
+        return
     wanted = options.wanted
     if options.only_calibrates:
         _calibrate(wanted, options)
@@ -121,6 +131,14 @@ def run_evaluation(options: Options) -> None:
     if options.folder is not None:
         _write(options.folder, tables, results, wanted)
     _tell(tables, options, time.perf_counter() - began)
+
+
+def _reconstructions(options: Options) -> list[EvaluationTable]:
+    strange = [name for name in options.networks if name not in RECONSTRUCTION_NETWORKS]
+    if strange or options.is_all or options.is_apart:
+        raise typer.BadParameter("networks that reconstruct k-space are evaluated by themselves, without other options")
+    with _counting(options, "reconstructing", n_pieces(options.networks, options.is_quick)) as advance:
+        return evaluated_reconstructions(options.networks, options.weights or FOLDER, options.is_quick, advance)
 
 
 def _evaluated(wanted: Wanted, options: Options) -> list[Result]:

@@ -1,4 +1,6 @@
-"""The variational network: six gradient steps on the measured data, each with a U-Net that takes artefacts away."""
+"""The variational network: six times a U-Net that takes artefacts away, and what the measured data say to that."""
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -7,17 +9,17 @@ from pipeline.networks.plane_unet import PlaneUNet, as_channels, as_complex
 
 N_ITERATIONS = 6
 WIDTHS = (16, 32, 64)
-_START_STEPS = 6
-_START_WEIGHT = 0.005
+_START_STEPS, _START_WEIGHT = 12, 0.005
+_STEPS, _FIRST_WEIGHT = 4, 0.1
 _PHASE_ENCODINGS = (-3, -2)
 _TINY = 1e-30
 
 
 class VariationalNetwork(nn.Module):
-    """Alternates the gradient of the parallel-imaging data term with one U-Net that all iterations share.
+    """Alternates a U-Net, which all iterations share, with the data term, solved by conjugate gradients.
 
-    Everything is linear or positively homogeneous: images scale with the data. It begins with a few steps of conjugate
-    gradients, so that its iterations need not find what the coils know by themselves.
+    Everything is linear or positively homogeneous: images scale with the data. It begins with conjugate gradients
+    alone, so that its iterations need not find what the coils know by themselves.
 
     Parameters
     ----------
@@ -26,14 +28,15 @@ class VariationalNetwork(nn.Module):
     n_iterations
         Six in the paper.
 
-    Source: Hammernik 2018, doi:10.1002/mrm.26977; the six iterations and the U-Net after the 3D-EPI study of multiple
-    sclerosis whose scanner's own network is not published.
+    Source: Hammernik 2018, doi:10.1002/mrm.26977; the data term's solution after Aggarwal 2019,
+    doi:10.1109/TMI.2018.2865356; the six iterations and the U-Net after the 3D-EPI study of multiple sclerosis whose
+    scanner's own network is not published.
     """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, n_iterations: int = N_ITERATIONS) -> None:
         super().__init__()
         self.regulariser = PlaneUNet(4, 2, widths)
-        self.step = nn.Parameter(torch.ones(n_iterations))
+        self.log_weight = nn.Parameter(torch.full((n_iterations,), math.log(_FIRST_WEIGHT)))
         self.gain = nn.Parameter(torch.ones(n_iterations))
 
     def forward(self, adjoint: Tensor, mask: Tensor, sensitivities: Tensor) -> Tensor:
@@ -56,13 +59,14 @@ class VariationalNetwork(nn.Module):
         n_iterations
             How many to do; all of them otherwise.
         """
+        nothing, start_weight = torch.zeros_like(adjoint), adjoint.real.new_tensor(_START_WEIGHT)
         with torch.no_grad():
-            image = conjugate_gradient_start(adjoint, mask, sensitivities)
+            image = nearest_to_data(nothing, adjoint, mask, sensitivities, start_weight, _START_STEPS)
         found = [image]
-        for step, gain in zip(self.step[:n_iterations], self.gain[:n_iterations], strict=True):
+        for weight, gain in zip(self.log_weight.exp()[:n_iterations], self.gain[:n_iterations], strict=True):
             gradient = normal_operator(image, mask, sensitivities) - adjoint
             artefacts = as_complex(self.regulariser(torch.cat((as_channels(image), as_channels(gradient)), dim=1)))
-            image = image - step * gradient - gain * artefacts
+            image = nearest_to_data(image - gain * artefacts, adjoint, mask, sensitivities, weight, _STEPS)
             found.append(image)
         return found
 
@@ -76,22 +80,24 @@ def normal_operator(images: Tensor, mask: Tensor, sensitivities: Tensor) -> Tens
     return (sensitivities.conj() * torch.fft.ifft2(spectra, dim=_PHASE_ENCODINGS)).sum(1)
 
 
-def conjugate_gradient_start(
-    adjoint: Tensor, mask: Tensor, sensitivities: Tensor, n_steps: int = _START_STEPS, weight: float = _START_WEIGHT
+def nearest_to_data(
+    prior: Tensor, adjoint: Tensor, mask: Tensor, sensitivities: Tensor, weight: Tensor, n_steps: int
 ) -> Tensor:
-    """Return a few steps of conjugate gradients on the data term with a small Tikhonov weight, from nothing.
+    """Return a few steps of conjugate gradients on the data term plus a weight times the squared distance to a prior.
 
     Parameters
     ----------
+    prior
+        Images from which the steps begin: complex `(batch, z, y, x)`.
     adjoint, mask, sensitivities
         As for `VariationalNetwork.iterates`; each plane of the readout is a problem of its own.
-    n_steps
-        Steps; few, since later ones fit noise.
     weight
-        Of the squared image against the data term.
+        Of the distance, one number.
+    n_steps
+        Steps.
     """
-    image = torch.zeros_like(adjoint)
-    residual = direction = adjoint
+    image = prior
+    residual = direction = adjoint - normal_operator(prior, mask, sensitivities)
     power = _power(residual)
     for _ in range(n_steps):
         turned = normal_operator(direction, mask, sensitivities) + weight * direction
@@ -104,4 +110,4 @@ def conjugate_gradient_start(
 
 
 def _power(images: Tensor) -> Tensor:
-    return images.abs().square().sum((-3, -2), keepdim=True)
+    return (images.real.square() + images.imag.square()).sum((-3, -2), keepdim=True)

@@ -64,7 +64,7 @@ RECONSTRUCTION_PLANS: dict[str, ReconstructionPlan] = {
         rate=2e-3,
         visits=20_000,
         source=f"L1 and Adam as in the 3D-EPI study; cosine from 2e-3, {_LOSS}, Poisson disks of AF 2 to 6 are ours",
-        unrolled=((0.45, 1), (0.8, 3)),
+        unrolled=((0.2, 1), (0.7, 3)),
     ),
     "reconnet3d": ReconstructionPlan(
         single_coil_example,

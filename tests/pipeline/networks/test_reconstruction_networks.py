@@ -17,7 +17,7 @@ from pipeline.networks.super_resolution import (
     zero_filled_twice,
 )
 from pipeline.networks.table import NETWORKS
-from pipeline.networks.variational_network import VariationalNetwork, conjugate_gradient_start, normal_operator
+from pipeline.networks.variational_network import VariationalNetwork, nearest_to_data, normal_operator
 from pipeline.operators.centred_fourier import to_image, to_kspace
 
 SHAPE = (1, 10, 13, 5)
@@ -73,8 +73,16 @@ def test_the_normal_operator_is_its_own_adjoint() -> None:
 def test_conjugate_gradients_find_what_half_of_the_lines_tell() -> None:
     image, mask, maps = noise(*SHAPE), lines(0.7), coils()
     adjoint = normal_operator(image, mask, maps)
-    found = conjugate_gradient_start(adjoint, mask, maps, n_steps=60, weight=0.0)
+    found = nearest_to_data(torch.zeros_like(image), adjoint, mask, maps, torch.tensor(0.0), n_steps=60)
     assert (found - image).norm() < 1e-3 * image.norm()
+
+
+def test_a_heavy_prior_is_kept_and_what_was_measured_corrects_a_light_one() -> None:
+    image, mask, maps = noise(*SHAPE), lines(0.7), coils()
+    adjoint, prior = normal_operator(image, mask, maps), noise(*SHAPE, seed=9)
+    heavy, light = (nearest_to_data(prior, adjoint, mask, maps, torch.tensor(size), 30) for size in (1e4, 1e-3))
+    assert (heavy - prior).norm() < 1e-3 * prior.norm()
+    assert (light - image).norm() < 0.1 * (prior - image).norm()
 
 
 def test_an_untrained_variational_network_keeps_what_was_measured_everywhere() -> None:
@@ -90,7 +98,7 @@ def test_images_of_the_variational_network_scale_with_the_samples(factor: float)
     adjoint = normal_operator(noise(*SHAPE), mask, maps)
     with torch.no_grad():
         once, scaled = network(adjoint, mask, maps), network(factor * adjoint, mask, maps)
-    assert (once - conjugate_gradient_start(adjoint, mask, maps)).norm() > 1e-3 * once.norm()
+    assert (once - network.iterates(adjoint, mask, maps)[0]).norm() > 1e-3 * once.norm()
     assert torch.allclose(scaled / factor, once, atol=1e-4)
 
 

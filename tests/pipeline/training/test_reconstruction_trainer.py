@@ -87,7 +87,7 @@ def test_a_short_training_exports_weights_that_load_and_a_card_that_says_so(tmp_
     exported = export_reconstruction(outcome.checkpoint, 2, tmp_path / "weights")
     network = load_network("variational_network", folder=tmp_path / "weights")
     kept = outcome.checkpoint.average
-    assert torch.allclose(network.state_dict()["step"], kept["step"])
+    assert torch.allclose(network.state_dict()["gain"], kept["gain"])
     assert set(exported.scores) == {"variational_network", START}
     state = training_state("variational_network", tmp_path / "weights")
     assert (state.state, state.device) == ("undertrained", "here")
