@@ -20,6 +20,7 @@ from pipeline.solvers.proximal_gradient import accelerated_proximal_gradient
 
 _SHIFT_STRIDES = (3, 5, 7)
 """Steps from one cycle-spinning shift to the next along the three axes; they meet every shift of a block of eight."""
+_TINY = 1e-15
 _LEAST_CURVATURE = 12.0
 """No smaller than the largest eigenvalue of differences along three axes."""
 
@@ -35,6 +36,9 @@ class WaveletSettings:
     )
     iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
     levels: int = setting(3, "1", "levels of the wavelet transform", minimum=1, maximum=8)
+    exponent: float = setting(
+        1.0, "1", "1 shrinks by the threshold (the L1 norm); 2 spares large coefficients", minimum=1.0, maximum=2.0
+    )
     wavelet: str = setting("daubechies_2", "", "family of the wavelets", choices=WAVELETS)
 
 
@@ -165,7 +169,8 @@ def _wavelet_sparse(
         shift = [step * stride % 8 for stride in _SHIFT_STRIDES]
         coefficients = transform.forward(volumes, shift)
         size = torch.linalg.vector_norm(coefficients, dim=0, keepdim=True) if joint else coefficients.abs()
-        share = (1 - threshold / size.clamp_min_(torch.finfo(size.dtype).tiny)).clamp_min_(0)
+        share = (threshold / size.clamp_min_(_TINY * max(threshold, 1.0))).pow_(settings.exponent)
+        share = share.neg_().add_(1).clamp_min_(0)
         share[..., :kept_x, :kept_z, :kept_y] = 1
         return transform.inverse(coefficients.mul_(share), shift)
 

@@ -82,8 +82,8 @@ def mix_coils(kspace: Kspace, mixing: Tensor) -> Kspace:
 def noise_level(kspace: Kspace) -> float:
     """Return the root mean power of the noise in one complex sample, 1 after whitening.
 
-    Without a noise scan it is told from the corners of k-space, where signal is weakest: the outer ends of the outermost
-    lines of the last echo. The median of their power is that of noise.
+    Without a noise scan it is told from the corners of k-space, where signal is weakest: the outer ends of the
+    outermost lines of the last echo. The median of their power is that of noise.
     """
     if kspace.noise is not None:
         return float(kspace.noise.abs().square().mean().sqrt())

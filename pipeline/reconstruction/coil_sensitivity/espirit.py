@@ -12,13 +12,18 @@ from pipeline.reconstruction.coil_sensitivity.interpolation import spread
 from pipeline.reconstruction.coil_sensitivity.low_resolution import in_phase_of_mode, strongest_mode
 from pipeline.reconstruction.kspace import Kspace
 
+_MOST_COLUMNS = 1100
+"""Samples of a neighbourhood in all coils; the time that its correlations take grows with the third power."""
+
 
 @dataclass(frozen=True)
 class EspiritSettings:
     """Choices of ESPIRiT."""
 
     calibration_size: int = setting(24, "samples", "middle of k-space that is taken along each axis", minimum=4)
-    kernel_size: int = setting(5, "samples", "size of the neighbourhoods in k-space", minimum=2, maximum=9)
+    kernel_size: int = setting(
+        5, "samples", "size of the neighbourhoods in k-space; less for many coils", minimum=2, maximum=9
+    )
     null_share: float = setting(
         0.02, "1", "singular values below this share of the largest are noise", minimum=0.0, maximum=0.9
     )
@@ -30,7 +35,7 @@ class EspiritSettings:
         maximum=1.0,
     )
     grid_factor: float = setting(
-        2.0, "1", "points per calibration sample on which eigenvectors are found", minimum=1.0, maximum=8.0
+        1.5, "1", "points per calibration sample on which eigenvectors are found", minimum=1.0, maximum=8.0
     )
 
 
@@ -62,7 +67,8 @@ def espirit(kspace: Kspace, settings: EspiritSettings | None = None) -> Tensor:
     """
     settings = settings or EspiritSettings()
     calibration = calibration_kspace(kspace, settings.calibration_size)
-    kernel = [min(settings.kernel_size, size) for size in calibration.shape[1:]]
+    widest = min(settings.kernel_size, max(2, int((_MOST_COLUMNS / kspace.n_coils) ** (1 / 3) + 1e-9)))
+    kernel = [min(widest, size) for size in calibration.shape[1:]]
     lags = _correlations(_signal_kernels(calibration, kernel, settings.null_share))
     coarse = [
         min(full, max(round(settings.grid_factor * size), lag))
