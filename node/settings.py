@@ -264,6 +264,11 @@ class Settings(BaseSettings):
         """Return the absolute path of the label map whose regions are measured, or None."""
         return (self._file.parent / self.regions.label_map).resolve() if self.regions.label_map else None
 
+    @property
+    def drop_folder(self) -> Path | None:
+        """Return the absolute folder in which raw data files are dropped, or None."""
+        return (self._file.parent / self.kspace.drop_folder).resolve() if self.kspace.drop_folder else None
+
     def kinds_for(self, peer_name: str) -> frozenset[str] | None:
         """Return the kinds of objects that a peer is to have; None for all, also where no peer has that name any more.
 

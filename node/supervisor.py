@@ -20,6 +20,7 @@ import structlog
 from node import app
 from node.child_process import start_child, stop_child
 from node.errors import InvalidSettings
+from node.kspace_drop import DropFolder
 from node.listener import Listener
 from node.log import configure
 from node.mrd.listener import MrdListener
@@ -75,15 +76,20 @@ def serve(config: Path, on_ready: Callable[[Address], None] | None = None) -> No
     with _only_one(settings.directory), _stopping_on_signals(stop), closing(app.build_services(settings)) as services:
         listener = Listener(settings, services)
         mrd = MrdListener(services) if settings.kspace.listen else None
+        drop = DropFolder(services, settings.drop_folder) if settings.drop_folder is not None else None
         port = listener.start()
         try:
             kspace_port = None if mrd is None else mrd.start()
+            if drop is not None:
+                drop.start()
             address = Address(settings.node.ae_title, settings.node.host, port, os.getpid(), kspace_port)
             _write_status(settings.directory / STATUS_FILE, address)
             if on_ready is not None:
                 on_ready(address)
             keep_running([sys.executable, "-m", "node.worker", "-c", str(settings.file)], stop)
         finally:
+            if drop is not None:
+                drop.stop()
             if mrd is not None:
                 mrd.stop(ASSOCIATION_GRACE_S)
             listener.stop(ASSOCIATION_GRACE_S)
