@@ -101,9 +101,7 @@ def _echo_planar(scan: RawScan, device: str, needs_noise: bool) -> ConvertedScan
     check_noise(scan, needs_noise)
     readouts = epi_readouts(scan, device)
     kspace, corrections = sort_epi(readouts)
-    how = "its navigators" if corrections.by_navigators else "the least entropy, without navigators"
-    notes = (*scan.notes, f"The N/2 ghost was taken out by {how}.")
-    return ConvertedScan(kspace, notes, readouts.seconds_per_line)
+    return ConvertedScan(kspace, (*scan.notes, corrections.sentence), readouts.seconds_per_line)
 
 
 def epi_readouts(scan: RawScan, device: str = "cpu") -> EpiReadouts:

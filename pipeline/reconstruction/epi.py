@@ -12,6 +12,7 @@ from pipeline.operators.centred_fourier import to_kspace
 from pipeline.reconstruction.epi_drift import ShotPhases, shot_phases, without_shot_phases
 from pipeline.reconstruction.epi_ghost import (
     PolarityPhase,
+    ghost_share,
     least_entropy_phase,
     navigator_phase,
     phase_beside_object,
@@ -19,6 +20,9 @@ from pipeline.reconstruction.epi_ghost import (
 )
 from pipeline.reconstruction.epi_regridding import regridding_matrix
 from pipeline.reconstruction.kspace import Kspace
+
+MUCH_GHOST = 0.05
+"""A warning is added to more ghost than this share of the signal."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,25 @@ class EpiCorrections:
     """What was found and taken out: the phase between the polarities, and the phases of the shots, None where unknown.
 
     `by_navigators` tells whether the first began with measurements, or with the least entropy of the images.
+    `ghost_share` is the ghost that is left beside the object, as a share of its signal, None where nobody can tell.
     """
 
     polarity: PolarityPhase
     by_navigators: bool
     shots: ShotPhases | None
+    ghost_share: float | None
+
+    @property
+    def sentence(self) -> str:
+        """Return what was done, and how well, for the report."""
+        how = "its navigators" if self.by_navigators else "the least entropy, without navigators"
+        said = f"The N/2 ghost was taken out by {how}"
+        if self.ghost_share is None:
+            return (
+                f"{said}; what is left of it cannot be told, since lines or empty space beside the object are missing."
+            )
+        left = f"{said}; of the signal {100 * self.ghost_share:.1f} % is left as a ghost beside the object."
+        return left + (" That is much: look for ghosts in the map." if self.ghost_share > MUCH_GHOST else "")
 
 
 def sort_epi(readouts: EpiReadouts) -> tuple[Kspace, EpiCorrections]:
@@ -149,7 +167,9 @@ def sort_epi(readouts: EpiReadouts) -> tuple[Kspace, EpiCorrections]:
     kspace = Kspace(
         to_kspace(samples, (-1,)), measured, readouts.grid, readouts.echo_times_s, readouts.b0_tesla, readouts.noise
     )
-    return kspace, EpiCorrections(polarity, has_navigators, phases)
+    first, signs, is_whole = _first_echo(readouts, lines)
+    left = ghost_share(first, signs) if is_whole else None
+    return kspace, EpiCorrections(polarity, has_navigators, phases, left)
 
 
 def _first_echo(readouts: EpiReadouts, lines: Tensor) -> tuple[Tensor, Tensor, bool]:

@@ -22,27 +22,38 @@ _LEAST_SHARE = 0.05
 
 @dataclass(frozen=True)
 class PolarityPhase:
-    """By how much reversed readouts are ahead of forward ones, each `(coil,)`.
+    """By how much reversed readouts are ahead of forward ones, and how much louder; each `(coil,)`, float64.
 
-    `constant_rad` holds at the middle of the field of view, voxel `size // 2`; `slope_rad` is per voxel along x.
+    `constant_rad` and the natural logarithm `gain` hold at the middle of the field of view, voxel `size // 2`;
+    `slope_rad` and `gain_slope` are per voxel along x. A receiver whose band is not flat makes readouts of one polarity
+    louder on one side, those of the other on the other.
     """
 
     constant_rad: Tensor
     slope_rad: Tensor
+    gain: Tensor
+    gain_slope: Tensor
 
     @classmethod
     def of_all_coils(cls, n_coils: int, constant_rad: float = 0.0, slope_rad: float = 0.0) -> "PolarityPhase":
-        """Return a phase that all coils share."""
-        return cls(*(torch.full((n_coils,), value, dtype=torch.float64) for value in (constant_rad, slope_rad)))
+        """Return a phase that all coils share, without a difference in loudness."""
+        values = (constant_rad, slope_rad, 0.0, 0.0)
+        return cls(*(torch.full((n_coils,), value, dtype=torch.float64) for value in values))
 
-    def angles(self, n_x: int) -> Tensor:
-        """Return the phase [rad] at each voxel, float64 `(coil, x)`."""
+    def factors(self, n_x: int) -> Tensor:
+        """Return what a reversed readout is multiplied by against a forward one, complex128 `(coil, x)`."""
         places = torch.arange(n_x, device=self.slope_rad.device) - n_x // 2
-        return self.constant_rad[:, None] + self.slope_rad[:, None] * places
+        angles = self.constant_rad[:, None] + self.slope_rad[:, None] * places
+        return torch.polar(torch.exp(self.gain[:, None] + self.gain_slope[:, None] * places), angles)
 
     def plus(self, other: "PolarityPhase") -> "PolarityPhase":
-        """Return the sum of two phases of the same coils."""
-        return PolarityPhase(self.constant_rad + other.constant_rad, self.slope_rad + other.slope_rad)
+        """Return what both together make, of the same coils."""
+        return PolarityPhase(
+            self.constant_rad + other.constant_rad,
+            self.slope_rad + other.slope_rad,
+            self.gain + other.gain,
+            self.gain_slope + other.gain_slope,
+        )
 
 
 def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
@@ -73,7 +84,7 @@ def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
     if bool(is_reversed.all()) or not bool(is_reversed.any()):
         raise UnusableInput("All navigators have one polarity, so that the ghost's phase cannot be measured.")
     reverse, forward = navigators[is_reversed], navigators[~is_reversed]
-    return _straight(reverse.mean(0) * forward.mean(0).conj())
+    return _straight(reverse.mean(0)[None], forward.mean(0)[None])
 
 
 def without_polarity(lines: Tensor, is_reversed: Tensor, phase: PolarityPhase) -> Tensor:
@@ -92,9 +103,8 @@ def without_polarity(lines: Tensor, is_reversed: Tensor, phase: PolarityPhase) -
     -------
         Complex, the same shape.
     """
-    half = 0.5 * phase.angles(lines.shape[-1]).to(lines.device)
-    turn = torch.polar(torch.ones_like(half), half).to(lines)
-    return lines * torch.where(is_reversed[:, None, None], turn.conj(), turn)
+    half = phase.factors(lines.shape[-1]).sqrt().to(lines)
+    return lines * torch.where(is_reversed[:, None, None], 1 / half, half)
 
 
 def least_entropy_phase(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
@@ -140,38 +150,87 @@ def phase_beside_object(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
     -------
         The phase; zero where the object fills the field of view.
     """
-    reverse = to_image(samples * is_reversed[:, :, None], (-3, -2))
-    forward = to_image(samples * (1 - is_reversed)[:, :, None], (-3, -2))
-    brightness = (reverse + forward).abs().square().sum(0).sqrt()
-    bright = brightness > _BRIGHT * torch.quantile(brightness.flatten()[:: max(1, brightness.numel() // 100_000)], 0.98)
-    around = torch.nn.functional.max_pool3d(bright[None].float(), (1, 5, 5), 1, (0, 2, 2))[0]
-    beside = around == 0
+    forward, reverse = _either_polarity(samples, is_reversed)
+    beside = ~_around_object((reverse + forward).abs().square().sum(0).sqrt())
     if float(beside.float().mean()) < _LEAST_SHARE:
         return PolarityPhase.of_all_coils(len(samples))
-    return _straight(-(reverse * forward.conj() * beside).sum((1, 2)))
+    return _straight(*(-(image * beside).flatten(1, 2).movedim(1, 0) for image in (reverse, -forward)))
 
 
-def _straight(products: Tensor) -> PolarityPhase:
-    """Fit a line to the phase of products `(coil, x)` with their magnitude as weight.
+def ghost_share(samples: Tensor, is_reversed: Tensor) -> float | None:
+    """Measure what is left of the ghost: how much of what is beside the object goes with what the polarities differ by.
 
-    Coils with hardly any signal take the phase of all.
+    Noise, ringing and blur do not alternate with the polarity, so that they hardly count.
+
+    Parameters
+    ----------
+    samples, is_reversed
+        As `phase_beside_object` takes them, corrected.
+
+    Returns
+    -------
+        Root mean square over that of the object, or None where the object fills the field of view.
     """
-    products = products.to(torch.complex128)
-    power = products.abs().sum(1)
-    quiet = power < _LEAST_SHARE * power.max()
-    products = torch.where(quiet[:, None], products.sum(0), products)
-    places = torch.arange(products.shape[1], device=products.device) - products.shape[1] // 2
+    forward, reverse = _either_polarity(samples, is_reversed)
+    image, alternating = forward + reverse, forward - reverse
+    power = image.abs().square().sum(0)
+    around = _around_object(power.sqrt())
+    n_beside = int((~around).sum())
+    if n_beside < _LEAST_SHARE * around.numel() or not bool(around.any()):
+        return None
+    image, alternating = image * ~around, alternating * ~around
+    projected = (image * alternating.conj()).sum((1, 2)).abs().square()
+    projected = projected / alternating.abs().square().sum((1, 2)).clamp_min(1e-30)
+    # Of what does not alternate, as much is projected by chance as falls to one voxel.
+    rest = image.abs().square().sum((1, 2)) - projected
+    ghost = (projected - rest / ((~around).sum((0, 1)) - 1).clamp_min(1)).sum() / n_beside
+    return float((ghost.clamp_min(0) / power[around].mean()).sqrt())
+
+
+def _either_polarity(samples: Tensor, is_reversed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the images `(coil, z, y, x)` of forward readouts alone and of reversed ones alone."""
+    reverse = is_reversed[:, :, None]
+    return to_image(samples * (1 - reverse), (-3, -2)), to_image(samples * reverse, (-3, -2))
+
+
+def _around_object(brightness: Tensor) -> Tensor:
+    """Return where the object is, and two voxels around it, bool `(z, y, x)`."""
+    thinned = brightness.flatten()[:: max(1, brightness.numel() // 100_000)]
+    bright = brightness > _BRIGHT * torch.quantile(thinned, 0.98)
+    return torch.nn.functional.max_pool3d(bright[None].float(), (1, 5, 5), 1, (0, 2, 2))[0] > 0
+
+
+def _straight(reverse: Tensor, forward: Tensor) -> PolarityPhase:
+    """Fit lines to phase and loudness of what reversed readouts show against what forward ones do.
+
+    Both are complex `(sample, coil, x)`; their common power is the weight. Coils with hardly any signal take what all
+    have in common.
+    """
+    products = (reverse * forward.conj()).sum(0).to(torch.complex128)
+    powers = torch.stack([image.abs().square().sum(0).double() for image in (reverse, forward)])
+    coherent = products.abs().sum(1)
+    quiet = (coherent < _LEAST_SHARE * coherent.max())[:, None]
+    products = torch.where(quiet, products.sum(0), products)
+    powers = torch.where(quiet, powers.sum(1, keepdim=True), powers)
+    places = (torch.arange(products.shape[1], device=products.device) - products.shape[1] // 2).double()
     slope = (products[:, 1:] * products[:, :-1].conj()).sum(1).angle()
     constant = (products * torch.polar(torch.ones_like(products.real), -slope[:, None] * places)).sum(1).angle()
     # What remains is small: an ordinary fit, weighted by the signal, finds it.
-    rough = PolarityPhase(constant, slope)
-    flat = products * torch.polar(torch.ones_like(products.real), -rough.angles(products.shape[1]))
-    design = torch.stack((torch.ones_like(places), places), 1).double()
-    weights = flat.abs() / flat.abs().max().clamp_min(1e-30)
-    normal = torch.einsum("xa,cx,xb->cab", design, weights, design)
-    remaining = torch.einsum("xa,cx->ca", design, weights * flat.angle())
-    offset, tilt = torch.linalg.solve(normal + 1e-12 * torch.eye(2, device=normal.device), remaining).unbind(1)
-    return PolarityPhase(constant + offset, slope + tilt)
+    rough = torch.polar(torch.ones_like(products.real), constant[:, None] + slope[:, None] * places)
+    offset, tilt = _line((products * rough.conj()).angle(), products.abs(), places)
+    floor = 1e-12 * powers.max().clamp_min(1e-30)
+    gain, gain_slope = _line(0.5 * ((powers[0] + floor) / (powers[1] + floor)).log(), products.abs(), places)
+    return PolarityPhase(constant + offset, slope + tilt, gain, gain_slope)
+
+
+def _line(values: Tensor, weights: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Return constant and slope `(coil,)` of the line through values `(coil, x)` with weights."""
+    design = torch.stack((torch.ones_like(places), places), 1)
+    relative = weights / weights.max().clamp_min(1e-30)
+    normal = torch.einsum("xa,cx,xb->cab", design, relative, design)
+    normal = normal + 1e-12 * torch.eye(2, device=normal.device)
+    constant, slope = torch.linalg.solve(normal, torch.einsum("xa,cx->ca", design, relative * values)).unbind(1)
+    return constant, slope
 
 
 def _search(planes: Tensor, signs: Tensor, places: Tensor, reach: tuple[float, float]) -> tuple[float, float]:

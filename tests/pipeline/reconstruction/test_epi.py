@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pipeline.errors import UnusableInput
-from pipeline.reconstruction.epi import EpiLines, EpiReadouts, echo_trains, sort_epi
+from pipeline.reconstruction.epi import EpiCorrections, EpiLines, EpiReadouts, echo_trains, sort_epi
+from pipeline.reconstruction.epi_ghost import PolarityPhase
 from pipeline.simulation.raw_epi import EpiProtocol, MovingSignal, acquire_epi
 from tests.pipeline.reconstruction.epi_scans import FAULTLESS, coils, combined, ghost, round_head
 
@@ -64,6 +65,20 @@ def test_without_navigators_the_ghost_is_found_by_entropy(head, array, faultless
     assert corrections.shots is None
     assert corrections.polarity.constant_rad.tolist() == pytest.approx([0.4] * 4, abs=0.02)
     assert ghost(combined(kspace, array), faultless, head.scan.signal) < 0.01
+
+
+def test_what_is_left_of_the_ghost_is_told_whatever_the_noise(head, array, faulty) -> None:
+    corrected = sort_epi(faulty)[1]
+    assert corrected.ghost_share < 0.005
+    assert "by its navigators; of the signal 0." in corrected.sentence
+    noisy = acquire_epi(head, array, replace(COMMON_FAULTS, snr=30.0))
+    assert sort_epi(noisy)[1].ghost_share < 0.01
+
+
+def test_much_ghost_is_said_and_an_unknown_one_too() -> None:
+    nothing = PolarityPhase.of_all_coils(1)
+    assert "That is much" in EpiCorrections(nothing, True, None, 0.08).sentence
+    assert "cannot be told" in EpiCorrections(nothing, False, None, None).sentence
 
 
 def test_noise_does_not_bring_the_ghost_back(head, array, faultless) -> None:
