@@ -188,8 +188,8 @@ def image_differences(images: Tensor, others: Tensor, kspace: Kspace) -> dict[st
     Returns
     -------
     `magnitude_percent`, the root mean square difference over the root mean square; `phase_mrad`, the root mean square
-    difference of the phase between first and last echo, or of the only echo's; with several echoes `field_ppb`, the
-    same as a field.
+    difference of the phase between first and last echo, or of the only echo's, weighted by the signal; with several
+    echoes `field_ppb`, the same as a field.
     """
     magnitude = others.abs()
     inside = magnitude[0] > _SIGNAL * magnitude[0].max()
@@ -199,7 +199,9 @@ def image_differences(images: Tensor, others: Tensor, kspace: Kspace) -> dict[st
         turned = (images[0] * others[0].conj())[inside]
     else:
         turned = (images[-1] * images[0].conj() * (others[-1] * others[0].conj()).conj())[inside]
-    phase = float(turned.angle().square().mean().sqrt()) if turned.numel() else 0.0
+    # By signal: where it is gone, phases are anything, and either image is as good as the other.
+    weight = magnitude[0][inside] * magnitude[-1][inside]
+    phase = float(((weight * turned.angle().square()).sum() / weight.sum().clamp_min(_TINY)).sqrt())
     figures = {"magnitude_percent": percent, "phase_mrad": _MRAD * phase}
     if len(images) > 1:
         interval = kspace.echo_times_s[-1] - kspace.echo_times_s[0]
