@@ -87,6 +87,8 @@ def _training(facts: ReconstructionCardFacts) -> str:
         "code revision": known.get("code_revision", "not recorded"),
         "weights": f"running mean, half precision, {facts.megabytes:.1f} MB, SHA-256 `{facts.sha256}`",
     }
+    if "remark" in known:
+        rows["remark"] = known["remark"]
     return "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in rows.items())
 
 

@@ -83,7 +83,7 @@ def test_an_error_across_the_truth_costs_more_than_one_along_it() -> None:
 
 
 def test_a_short_training_exports_weights_that_load_and_a_card_that_says_so(tmp_path: Path) -> None:
-    outcome = train_reconstruction(TINY, tmp_path / "run", CPU, facts={"device": "here"})
+    outcome = train_reconstruction(TINY, tmp_path / "run", CPU, facts={"device": "here", "remark": "begun anew"})
     exported = export_reconstruction(outcome.checkpoint, 2, tmp_path / "weights")
     network = load_network("variational_network", folder=tmp_path / "weights")
     kept = outcome.checkpoint.average
@@ -91,7 +91,9 @@ def test_a_short_training_exports_weights_that_load_and_a_card_that_says_so(tmp_
     assert set(exported.scores) == {"variational_network", START}
     state = training_state("variational_network", tmp_path / "weights")
     assert (state.state, state.device) == ("undertrained", "here")
-    assert "strong_background" in exported.card.read_text(encoding="utf-8")
+    text = exported.card.read_text(encoding="utf-8")
+    assert "strong_background" in text
+    assert "- remark: begun anew" in text
 
 
 def test_another_training_in_the_folder_is_not_overwritten(tmp_path: Path) -> None:
