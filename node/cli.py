@@ -17,6 +17,7 @@ from node.commands.console import FAILED, TRY_AGAIN, fail
 from node.commands.evaluate import evaluate
 from node.commands.looking import inspect, route
 from node.commands.many_values import ManyValues
+from node.commands.raw import reconstruct
 
 app = typer.Typer(
     name="lodestone",
@@ -141,13 +142,13 @@ def demo(
     scanner: Annotated[
         str, typer.Option("--scanner", help="Whose objects are sent, e.g. siemens_classic; `list` explains all.")
     ] = "lodestone",
+    from_k_space: Annotated[bool, typer.Option("--from-k-space", help="The scanner streams raw data (MRD).")] = False,
+    acceleration: Annotated[float, typer.Option(min=1, max=8, help="Of the raw data; 1 is fully sampled.")] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Watch a series travel on this machine: simulated scanner, node, small archive.
 
-    Example: `lodestone demo --keep-running`
-
-    Example: `lodestone demo --scanner philips_enhanced`
+    Example: `lodestone demo --scanner philips_enhanced`, `lodestone demo --from-k-space --acceleration 4`
     """
     from node.commands.demo import list_scanners, run_demo
     from node.demo_scanners import known_scanners
@@ -157,16 +158,17 @@ def demo(
         return
     if scanner not in known_scanners():
         raise typer.BadParameter(f"there is no scanner {scanner!r}; known are {', '.join(known_scanners())}")
-    run_demo(out, keep_running, as_json, scanner)
+    run_demo(out, keep_running, as_json, scanner, acceleration if from_k_space else None)
 
 
 app.command(rich_help_panel=MAPS)(inspect)
+app.command(rich_help_panel=MAPS)(reconstruct)
 app.command(rich_help_panel=NODE)(route)
 
 
 @app.command(cls=ManyValues, rich_help_panel=MAPS)
 def process(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of DICOM files.", exists=True)] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of DICOM files, or raw data.", exists=True)] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("lodestone-out"),
     recipe: Annotated[str, typer.Option(help="A recipe's name, or a TOML file.")] = "default",
     phase: Annotated[list[Path] | None, typer.Option(help="NIfTI: one 4-D file, or one per echo.")] = None,
@@ -184,13 +186,16 @@ def process(
     label_map: Annotated[Path | None, typer.Option(help="Label map (NIfTI) whose regions are measured.")] = None,
     label_names: Annotated[Path | None, typer.Option(help="JSON file: label → name.")] = None,
     series: Annotated[str | None, typer.Option(help="Only the series with this SeriesInstanceUID.")] = None,
+    without_noise: Annotated[
+        bool, typer.Option("--without-noise", help="Raw data: go on without a noise scan.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Map a DICOM folder, or NIfTI files, and write maps, report and pictures.
+    """Map a DICOM folder, raw data or NIfTI files, and write maps, report and pictures.
 
-    DICOM: `lodestone process scans/patient1 --out results`
+    DICOM: `lodestone process scans/patient1 --out results`; raw data: `lodestone process scan.h5` (or .mrd, .dat)
 
     NIfTI: `lodestone process --phase ph.nii --magnitude mag.nii --echo-times-s 0.004 0.008 0.012 --b0-tesla 7`
 
@@ -201,7 +206,7 @@ def process(
 
     if bool(folder) == bool(phase or magnitude):
         raise typer.BadParameter("give either a FOLDER of DICOM files, or --phase and --magnitude")
-    options = Options(out, recipe, LabelFiles(label_map, label_names), device, threads, as_json)
+    options = Options(out, recipe, LabelFiles(label_map, label_names), device, threads, as_json, without_noise)
     if folder:
         process_dicom(folder, series, mask, options)
         return

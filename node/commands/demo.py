@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,12 +15,13 @@ from rich.text import Text
 
 from db.series import JOURNEY, Series, State
 from db.session import Database
-from node import demo
+from node import demo, demo_kspace
 from node.archive import EmbeddedArchive
 from node.commands.console import FAILED, StepDisplay, counted, err, out, print_json, words
 from node.commands.record import print_events
 from node.demo_scanners import NEUTRAL, known_scanners
 from node.local_run import use_threads
+from node.reconstruction import STEPS as RAW_STEPS
 from node.settings import Settings
 from node.supervisor import Address
 from pipeline.recipe import builtin_recipe
@@ -30,8 +32,13 @@ TITLE = "A series travels: simulated scanner → node → archive"
 STAGES = (SIMULATING, STARTING, SENDING, *(word.value for word in JOURNEY))
 
 
-def run_demo(folder: Path | None, keep_running: bool, as_json: bool, scanner: str = NEUTRAL) -> None:
-    """Run the demonstration in `folder`, and keep node and archive up until Ctrl-C where asked."""
+def run_demo(
+    folder: Path | None, keep_running: bool, as_json: bool, scanner: str = NEUTRAL, acceleration: float | None = None
+) -> None:
+    """Run the demonstration in `folder`, and keep node and archive up until Ctrl-C where asked.
+
+    With an `acceleration` the scanner streams k-space, so many times accelerated, instead of sending images.
+    """
     started = time.perf_counter()
     use_threads(0)
     # A service manager ends a program with SIGTERM; node and archive are to be stopped in order then, too.
@@ -40,22 +47,23 @@ def run_demo(folder: Path | None, keep_running: bool, as_json: bool, scanner: st
     with ExitStack() as running:
         archive = running.enter_context(demo.running_archive(folders))
         with StepDisplay(TITLE, STAGES, as_json) as display:
-            scan = _simulate(folders, display, scanner)
+            scan = _simulate(folders, display, scanner, acceleration)
             display.update(STARTING, 0.0)
-            node = demo.running_node(folders, archive.port, scan.simulated.label_names)
+            more = "" if acceleration is None else demo_kspace.SETTINGS
+            node = demo.running_node(folders, archive.port, scan.simulated.label_names, more)
             settings, address = running.enter_context(node)
             display.update(STARTING, 1.0)
             database = Database(settings.database_url)
             running.callback(database.close)
             display.update(SENDING, 0.0)
             display.update(State.RECEIVED, 0.0)
-            demo.send_scan(scan, address, lambda share: display.update(SENDING, share))
-            journey = _Journey(display)
-            series = demo.follow(database, scan, journey.show)
+            with _sent(scan, address, display, acceleration is not None) as returned:
+                series = demo.follow(database, scan, _Journey(display).show)
         if series.state != State.RECORDED:
             _give_up(series, settings)
         story = demo.collect(database, settings, folders, archive, scan, series)
         story["seconds"] = {**display.seconds, "total": round(time.perf_counter() - started, 1)}
+        story["returned_images"] = returned.n_images
         story["addresses"] = _addresses(settings, address, archive)
         print_json(story) if as_json else _print(story)
         if keep_running:
@@ -74,13 +82,28 @@ def list_scanners(as_json: bool) -> None:
     out.print(table)
 
 
-def _simulate(folders: demo.Folders, display: StepDisplay, scanner: str) -> demo.Scan:
+def _simulate(folders: demo.Folders, display: StepDisplay, scanner: str, acceleration: float | None) -> demo.Scan:
+    def note(share: float) -> None:
+        display.update(SIMULATING, min(share, 0.999))
+
     display.update(SIMULATING, 0.0)
-    scan = demo.simulate(
-        folders, lambda share: display.update(SIMULATING, min(share, 0.999)), demo.DEMONSTRATION, scanner
-    )
+    if acceleration is not None:
+        scan = demo_kspace.simulate_raw(folders, acceleration, note)
+    else:
+        scan = demo.simulate(folders, note, demo.DEMONSTRATION, scanner)
     display.update(SIMULATING, 1.0)
     return scan
+
+
+@contextlib.contextmanager
+def _sent(scan: demo.Scan, address: Address, display: StepDisplay, is_raw: bool) -> Iterator[demo_kspace.Returned]:
+    """Send the scan, and hold the connection open until the block ends where images come back over it."""
+    if not is_raw:
+        demo.send_scan(scan, address, lambda share: display.update(SENDING, share))
+        yield demo_kspace.Returned([])
+        return
+    with demo_kspace.streaming(scan, address, lambda share: display.update(SENDING, share)) as returned:
+        yield returned
 
 
 class _Journey:
@@ -98,6 +121,9 @@ class _Journey:
         if len(done) == len(JOURNEY) or not done:
             return
         word, fraction = JOURNEY[len(done)], 0.0
+        if word == State.RECONSTRUCTED and series.progress_step in RAW_STEPS:
+            index = RAW_STEPS.index(series.progress_step)
+            fraction = min(0.999, (index + (series.progress_fraction or 0.0)) / len(RAW_STEPS))
         if word == State.MAPPED and series.progress_step in self._steps:
             index = self._steps.index(series.progress_step)
             fraction = min(0.999, (index + (series.progress_fraction or 0.0)) / len(self._steps))

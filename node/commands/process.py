@@ -13,6 +13,7 @@ import dicom_io.errors
 import pipeline.errors
 from dicom_io.read.reader import FoundAcquisition, find_acquisitions
 from node.commands.console import FAILED, StepDisplay, counted, err, out, print_json, print_regions, words
+from node.commands.reconstruct import Wanted, is_raw_data, process_raw
 from node.convert import choose_device
 from node.local_input import (
     LabelFiles,
@@ -41,6 +42,7 @@ class Options:
     device: str = "auto"
     threads: int = 0
     as_json: bool = False
+    without_noise: bool = False
 
 
 def process_nifti(given: NiftiInput, options: Options) -> None:
@@ -63,6 +65,11 @@ def process_nifti(given: NiftiInput, options: Options) -> None:
 
 def process_dicom(folder: Path, series_uid: str | None, mask: Path | None, options: Options) -> None:
     """Map every acquisition in a folder, print what came of it, and why the rest was not mapped."""
+    if is_raw_data(folder):
+        shared = (options.device, options.threads, options.as_json)
+        summary, loaded = process_raw(Wanted(folder, options.out, options.recipe, None, options.without_noise, *shared))
+        print_json(summary) if options.as_json else print_summary(summary, loaded, options.out)
+        return
     recipe = read_recipe(options.recipe)[0]
     use_threads(options.threads)
     with err.status(f"Looking through {folder}"):

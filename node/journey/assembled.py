@@ -1,6 +1,8 @@
 """assembled: instances have become one ordered acquisition, and rules have said what is to become of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -8,10 +10,12 @@ from db import artefacts, audit, instances, runs, series
 from db.base import now
 from db.instances import Instance
 from db.series import Series, State
+from dicom_io.kspace.raw_data import RAW_DATA_STORAGE
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.reader import read_echo_series
 from node.convert import acquisition_artefact
 from node.journey.assembled_further import open_further
+from node.journey.assembled_raw import facts_of, hold_raw_scan, values_of_scan
 from node.recipe_files import read_recipe
 from node.routing import choose, own_choice
 from node.series_attributes import values_in
@@ -42,20 +46,21 @@ def step(series_key: str, services: Services) -> None:
         current = series.get(session, series_key)
         if series.has_reached(current, State.ASSEMBLED):
             return
-        revision, map_by = current.revision, current.map_by
+        revision, map_by, is_raw = current.revision, current.map_by, current.sop_class_uid == RAW_DATA_STORAGE
         rows = inputs_of(session, current)
     paths = [services.inbox.verify(row.inbox_name, row.sha256) for row in rows]
     held = [(path, _frames(row)) for path, row in zip(paths, rows, strict=True)]
-    choices = choose(services.settings.rules, values_in(held), services.settings.routing.match)
+    raw = hold_raw_scan(services, paths) if is_raw else None
+    values = values_in(held) if raw is None else values_of_scan(raw, values_in(held))
+    choices = choose(services.settings.rules, values, services.settings.routing.match)
     choice = own_choice(choices, map_by)
     recipe, recipe_text = read_recipe(choice.recipe, services.settings.recipes_directory)
-    uids = {path: row.sop_instance_uid for path, row in zip(paths, rows, strict=True)}
-    echoes = read_echo_series(paths, name_of=lambda path: f"instance {uids[path]}")
-    arrays, metadata = acquisition_artefact(echoes)
-    digest = services.workspace.put(arrays, metadata)
-    facts = {**metadata, "vendor": echoes.source.vendor, "phase_scaling": echoes.source.phase_scaling}
+    if raw is None:
+        digest, facts = _read_images(services, dict(zip(paths, rows, strict=True)))
+        made = {"artefact": digest}
+    else:
+        digest, facts, made = None, facts_of(raw), {"payload": raw.payload.sha256}
     facts |= {AS_SOURCE: choice.encoding == "as_source", MAP_BY: map_by or ""}
-    facts |= {"notes": list(echoes.source.notes), "ignored": list(echoes.source.ignored)}
     with services.database.begin() as session:
         current = series.get(session, series_key)
         series.expect_revision(current, revision)
@@ -72,13 +77,24 @@ def step(series_key: str, services: Services) -> None:
             recipe_digest=recipe.digest,
             software=software(),
         )
-        artefacts.remember(session, series_key, revision, ACQUISITION, digest)
-        runs.record_step(run, State.ASSEMBLED, started_at, {"artefact": digest})
-        details = {"n_inputs": len(rows), "rule": choice.rule, "recipe": recipe.name, "artefact": digest}
+        if digest is not None:
+            artefacts.remember(session, series_key, revision, ACQUISITION, digest)
+        runs.record_step(run, State.ASSEMBLED, started_at, made)
+        details = {"n_inputs": len(rows), "rule": choice.rule, "recipe": recipe.name, **made}
         details["priority"] = choice.priority
         series.change_state(session, current, State.ASSEMBLED, details)
         if map_by is None:
             open_further(session, services, current, choices[1:])
+
+
+def _read_images(services: Services, rows: Mapping[Path, Instance]) -> tuple[str, dict[str, Any]]:
+    """Store the acquisition that images make, and return its digest and what the record says of it."""
+    echoes = read_echo_series(list(rows), name_of=lambda path: f"instance {rows[path].sop_instance_uid}")
+    arrays, metadata = acquisition_artefact(echoes)
+    source = echoes.source
+    facts = {**metadata, "vendor": source.vendor, "phase_scaling": source.phase_scaling}
+    facts |= {"notes": list(source.notes), "ignored": list(source.ignored)}
+    return services.workspace.put(arrays, metadata), facts
 
 
 def inputs_of(session: Session, current: Series) -> list[Instance]:

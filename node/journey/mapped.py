@@ -2,9 +2,9 @@
 
 from db import artefacts, runs, series
 from db.base import now
-from db.errors import Superseded
 from db.series import State
 from node.journey.assembled import ACQUISITION
+from node.journey.progress import JourneyProgress
 from node.mapping_child import MappingRequest, map_in_child
 from node.services import Services
 
@@ -41,7 +41,7 @@ def step(series_key: str, services: Services) -> None:
         threads=settings.threads,
         memory_limit_gib=settings.memory_limit_gib,
     )
-    progress = _Progress(services, series_key, revision)
+    progress = JourneyProgress(services, series_key, revision)
     try:
         result = map_in_child(request, settings.timeout_min * 60.0, progress.note, progress.is_wanted)
         maps_digest = services.workspace.adopt(output)
@@ -60,26 +60,3 @@ def step(series_key: str, services: Services) -> None:
         runs.record_step(run, State.MAPPED, started_at, details | {"seconds_per_step": result.seconds_per_step})
         current.progress_step = current.progress_fraction = None
         series.change_state(session, current, State.MAPPED, details | {"recipe_digest": run.recipe_digest})
-
-
-class _Progress:
-    """Writes how far the child is, and knows whether anybody still wants its result."""
-
-    def __init__(self, services: Services, series_key: str, revision: int) -> None:
-        self._services = services
-        self._key = series_key
-        self._revision = revision
-
-    def note(self, step_name: str, fraction: float) -> None:
-        with self._services.database.begin() as session:
-            current = series.get(session, self._key)
-            if current.revision == self._revision:
-                current.progress_step, current.progress_fraction = step_name, fraction
-
-    def is_wanted(self) -> bool:
-        with self._services.database.read() as session:
-            try:
-                series.expect_revision(series.get(session, self._key), self._revision)
-            except Superseded:
-                return False
-        return True
