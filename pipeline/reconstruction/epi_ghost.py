@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.operators.centred_fourier import to_image
 
-_PARTITIONS, _COILS, _COLUMNS = 2, 4, 40
+_PARTITIONS, _COILS, _COLUMNS = 2, 4, 48
 _STEEPEST_RAD = 2.5 * math.pi
 """Largest difference over the field of view that the search without navigators looks for, to either side."""
 _LEVELS = ((7, 21), *[(5, 5)] * 7)
@@ -84,7 +84,7 @@ def navigator_phase(navigators: Tensor, is_reversed: Tensor) -> PolarityPhase:
     if bool(is_reversed.all()) or not bool(is_reversed.any()):
         raise UnusableInput("All navigators have one polarity, so that the ghost's phase cannot be measured.")
     reverse, forward = navigators[is_reversed], navigators[~is_reversed]
-    return _straight(reverse.mean(0)[None], forward.mean(0)[None])
+    return _straight(reverse.mean(0)[None], forward.mean(0)[None], _places(navigators))
 
 
 def without_polarity(lines: Tensor, is_reversed: Tensor, phase: PolarityPhase) -> Tensor:
@@ -150,11 +150,13 @@ def phase_beside_object(samples: Tensor, is_reversed: Tensor) -> PolarityPhase:
     -------
         The phase; zero where the object fills the field of view.
     """
-    forward, reverse = _either_polarity(samples, is_reversed)
+    every = _every_column(samples)
+    forward, reverse = _either_polarity(samples[..., ::every], is_reversed)
     beside = ~_around_object((reverse + forward).abs().square().sum(0).sqrt())
     if float(beside.float().mean()) < _LEAST_SHARE:
         return PolarityPhase.of_all_coils(len(samples))
-    return _straight(*(-(image * beside).flatten(1, 2).movedim(1, 0) for image in (reverse, -forward)))
+    left_of_reverse, left_of_forward = ((part * beside).flatten(1, 2).movedim(1, 0) for part in (-reverse, forward))
+    return _straight(left_of_reverse, left_of_forward, _places(samples)[::every])
 
 
 def ghost_share(samples: Tensor, is_reversed: Tensor) -> float | None:
@@ -171,7 +173,7 @@ def ghost_share(samples: Tensor, is_reversed: Tensor) -> float | None:
     -------
         Root mean square over that of the object, or None where the object fills the field of view.
     """
-    forward, reverse = _either_polarity(samples, is_reversed)
+    forward, reverse = _either_polarity(samples[..., :: _every_column(samples)], is_reversed)
     image, alternating = forward + reverse, forward - reverse
     power = image.abs().square().sum(0)
     around = _around_object(power.sqrt())
@@ -200,11 +202,22 @@ def _around_object(brightness: Tensor) -> Tensor:
     return torch.nn.functional.max_pool3d(bright[None].float(), (1, 5, 5), 1, (0, 2, 2))[0] > 0
 
 
-def _straight(reverse: Tensor, forward: Tensor) -> PolarityPhase:
+def _places(samples: Tensor) -> Tensor:
+    """Return where the columns of samples `(..., x)` lie, from the middle [voxels], float64."""
+    n_x = samples.shape[-1]
+    return (torch.arange(n_x, device=samples.device) - n_x // 2).double()
+
+
+def _every_column(samples: Tensor) -> int:
+    """Return by how many voxels the columns that are looked at lie apart; so many tell as much as all."""
+    return -(-samples.shape[-1] // _COLUMNS)
+
+
+def _straight(reverse: Tensor, forward: Tensor, places: Tensor) -> PolarityPhase:
     """Fit lines to phase and loudness of what reversed readouts show against what forward ones do.
 
-    Both are complex `(sample, coil, x)`; their common power is the weight. Coils with hardly any signal take what all
-    have in common.
+    Both are complex `(sample, coil, x)` at places `(x,)` [voxels]; their common power is the weight. Coils with hardly
+    any signal take what all have in common.
     """
     products = (reverse * forward.conj()).sum(0).to(torch.complex128)
     powers = torch.stack([image.abs().square().sum(0).double() for image in (reverse, forward)])
@@ -212,15 +225,14 @@ def _straight(reverse: Tensor, forward: Tensor) -> PolarityPhase:
     quiet = (coherent < _LEAST_SHARE * coherent.max())[:, None]
     products = torch.where(quiet, products.sum(0), products)
     powers = torch.where(quiet, powers.sum(1, keepdim=True), powers)
-    places = (torch.arange(products.shape[1], device=products.device) - products.shape[1] // 2).double()
-    slope = (products[:, 1:] * products[:, :-1].conj()).sum(1).angle()
+    slope = (products[:, 1:] * products[:, :-1].conj()).sum(1).angle() / (places[1] - places[0])
     constant = (products * torch.polar(torch.ones_like(products.real), -slope[:, None] * places)).sum(1).angle()
     # What remains is small: an ordinary fit, weighted by the signal, finds it.
     rough = torch.polar(torch.ones_like(products.real), constant[:, None] + slope[:, None] * places)
     offset, tilt = _line((products * rough.conj()).angle(), products.abs(), places)
     floor = 1e-12 * powers.max().clamp_min(1e-30)
     gain, gain_slope = _line(0.5 * ((powers[0] + floor) / (powers[1] + floor)).log(), products.abs(), places)
-    return PolarityPhase(constant + offset, slope + tilt, gain, gain_slope)
+    return PolarityPhase(*(part.cpu() for part in (constant + offset, slope + tilt, gain, gain_slope)))
 
 
 def _line(values: Tensor, weights: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,9 +264,8 @@ def _strongest(samples: Tensor, is_reversed: Tensor) -> tuple[Tensor, Tensor, Te
     powers = samples.abs().square().sum((2, 3))
     loud = powers.sum(1).argsort(descending=True)[:_COILS]
     middle = powers.sum(0).argsort(descending=True)[:_PARTITIONS]
-    n_x = samples.shape[-1]
-    every = -(-n_x // _COLUMNS)
-    places = (torch.arange(n_x, device=samples.device) - n_x // 2)[::every]
+    every = _every_column(samples)
+    places = _places(samples)[::every]
     return samples[loud][:, middle, :, ::every], is_reversed[middle].to(samples.real), places
 
 
