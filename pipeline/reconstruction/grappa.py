@@ -33,7 +33,7 @@ class GrappaSettings:
     )
     readout_taps: int = setting(3, "samples", "neighbours along the readout, an odd number", minimum=1, maximum=15)
     regularisation: float = setting(
-        3e-3, "1", "energy of the weights, of the mean energy of the neighbours", minimum=0.0, maximum=1.0
+        1e-2, "1", "energy of the weights, of the mean energy of the neighbours", minimum=0.0, maximum=1.0
     )
 
 

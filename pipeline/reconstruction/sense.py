@@ -18,7 +18,7 @@ class CgSenseSettings:
 
     iterations: int = setting(10, "1", "most steps of the conjugate gradients", minimum=1, maximum=1000)
     regularisation: float = setting(
-        0.01, "1", "weight of the image's own energy; the data's weight is 1 at most", minimum=0.0, maximum=10.0
+        0.001, "1", "weight of the image's own energy; the data's weight is 1 at most", minimum=0.0, maximum=10.0
     )
     tolerance: float = setting(1e-4, "1", "residual, of its first norm, at which to stop", minimum=0.0, maximum=0.1)
 
