@@ -12,6 +12,8 @@ from dicom_io.geometry import Geometry
 from dicom_io.kspace.mrd_file import read_file, write_file
 from dicom_io.kspace.scan import RawScan, calibration_readouts, imaging_readouts, navigator_readouts, noise_readouts
 from dicom_io.kspace.source import geometry_of
+from dicom_io.kspace.twix import read_twix
+from dicom_io.kspace.twix_writer import write_twix
 from node.kspace_convert import place_images, to_kspace
 from node.raw_writer import cartesian_raw_scan, epi_raw_scan
 from pipeline.operators.centred_fourier import to_image
@@ -102,3 +104,23 @@ def test_an_echo_planar_scan_without_navigators_can_be_written_and_converted(arr
     scan = epi_raw_scan(acquire_epi(head, array, plain), head.scan, plain, PLACE, IDENTITY)
     assert not len(navigator_readouts(scan))
     assert any("entropy" in note for note in to_kspace(scan).notes)
+
+
+def test_a_twix_like_file_puts_every_voxel_where_it_was(array, tmp_path: Path) -> None:
+    images = round_head().scan
+    slope = torch.linspace(0.5, 1.5, GRID.shape[0])[:, None, None] * torch.linspace(0.7, 1.3, GRID.shape[1])[:, None]
+    lopsided = replace(images, images=images.images * slope)
+    everything = torch.ones(GRID.shape[:2], dtype=torch.bool)
+    raw = cartesian_raw_scan(acquire_readouts(lopsided, array, everything, snr=math.inf), lopsided, PLACE, IDENTITY)
+    write_twix(tmp_path / "meas.dat", raw)
+    scan = read_twix(tmp_path / "meas.dat")
+    coil_images = to_image(to_kspace(scan).kspace.samples)
+    placed = place_images(scan, coil_images.abs().square().sum(1).sqrt())
+    place = geometry_of(scan, GRID.shape, "1.2")
+    # The file may hold the partitions the other way round; the patient must not.
+    to_simulated = np.linalg.inv(PLACE.affine_lps) @ place.affine_lps
+    for z, y, x in ((0, 18, 16), (2, 20, 21), (3, 17, 14)):
+        there = np.rint(to_simulated @ np.array([x, y, z, 1.0])).astype(int)
+        truth = lopsided.images[0, there[2], there[1], there[0]].abs()
+        assert float(truth) > 0.3
+        assert float(placed[0, z, y, x]) == pytest.approx(float(truth), rel=1e-3)
