@@ -112,6 +112,11 @@ def cut_pixels(objects: list[Dataset]) -> None:
     objects[7].PixelData = objects[7].PixelData[:-6]
 
 
+def make_colourful(objects: list[Dataset]) -> None:
+    changed("SamplesPerPixel", 3)(objects)
+    changed("PhotometricInterpretation", "RGB")(objects)
+
+
 DAMAGES: list[tuple[str, Damage, type[errors.DicomError], str]] = [
     ("a slice of one echo and part", without(lambda d: is_slice(d, 2, "P", 3)), errors.IncompleteSeries,
      r"echo 2 phase lacks slice 3\. Send"),
@@ -170,7 +175,8 @@ DAMAGES: list[tuple[str, Damage, type[errors.DicomError], str]] = [
     ("pixels cut short", cut_pixels, errors.TruncatedPixelData, "54 bytes where 60 are due"),
     ("no pixels", removed("PixelData", lambda d: d.EchoNumbers == 2), errors.TruncatedPixelData, "holds no Pixel Data"),
     ("not a number", store_not_a_number, errors.NotFiniteValues, "1 pixels that are NaN"),
-    ("colour", changed("SamplesPerPixel", 3), errors.UnsupportedObject, "colour"),
+    ("colour", make_colourful, errors.UnsupportedObject, "colour"),
+    ("three samples of grey", changed("SamplesPerPixel", 3), errors.ContradictoryHeader, "the image is grey"),
 ]  # fmt: skip
 
 
