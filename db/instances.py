@@ -22,6 +22,7 @@ class Instance(Base):
 
     `sha256` covers the file, `dataset_sha256` the bytes that the sender encoded. `frames` are the headers of its frames
     as plain dictionaries, or None where the header could not be read for the reason in `refusal_class` and `sentence`.
+    `creator_version_uid` says whose raw data the file holds, None for everything else.
     """
 
     __tablename__ = f"{PREFIX}instances"
@@ -50,6 +51,7 @@ class Instance(Base):
     frames: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
     refusal_class: Mapped[str | None] = mapped_column(String(64))
     sentence: Mapped[str | None] = mapped_column(Text)
+    creator_version_uid: Mapped[str | None] = mapped_column(String(64), index=True)
 
     def as_input(self) -> dict[str, Any]:
         """Return what the record of a run says about an input."""
@@ -74,3 +76,9 @@ def of_series(session: Session, series_keys: list[str], standing: Standing = Sta
     """Return the instances of some series, in the order of their SOPInstanceUIDs."""
     query = select(Instance).where(Instance.series_key.in_(series_keys), Instance.standing == standing)
     return list(session.scalars(query.order_by(Instance.sop_instance_uid)).all())
+
+
+def series_of_creator(session: Session, creator_version_uid: str) -> set[str]:
+    """Return the keys of the series that hold raw data of a creator's version (0008,9123)."""
+    query = select(Instance.series_key).where(Instance.creator_version_uid == creator_version_uid)
+    return set(session.scalars(query).all())

@@ -385,6 +385,7 @@ def list_(
     config: Config = NODE_TOML,
     state: Annotated[str | None, typer.Option(help="Only series in this state, e.g. refused.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the newest.")] = None,
+    creator_version: Annotated[str | None, typer.Option(help="Only raw data with this Creator-Version UID.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the series that arrived and where each is on its journey.
@@ -393,7 +394,7 @@ def list_(
     """
     from node.commands.record import list_series
 
-    list_series(config, state, limit, as_json)
+    list_series(config, state, limit, as_json, creator_version)
 
 
 @app.command(rich_help_panel=RECORD)

@@ -46,8 +46,8 @@ class KspaceStore:
         self.arriving.mkdir(parents=True, exist_ok=True)
         self._watermark_bytes = int(free_space_watermark_mb * 1e6)
 
-    def receive(self, form: PayloadFormat) -> "ArrivingPayload":
-        """Begin a file that grows as bytes come.
+    def receive(self, form: PayloadFormat, keeps_cut: bool = True) -> "ArrivingPayload":
+        """Begin a file that grows as bytes come; with `keeps_cut` what came before an error is found at the next start.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class KspaceStore:
             Free space is below the watermark.
         """
         self.require_space()
-        return ArrivingPayload(self, form, self.arriving / f"{secrets.token_hex(16)}{_SUFFIX[form]}{_PART}")
+        return ArrivingPayload(self, form, self.arriving / f"{secrets.token_hex(16)}{_SUFFIX[form]}{_PART}", keeps_cut)
 
     def copy(self, source: Path, form: PayloadFormat) -> KeptPayload:
         """Keep a copy of a file.
@@ -68,7 +68,7 @@ class KspaceStore:
             It cannot be read, or the disk failed.
         """
         self.require_space(source.stat().st_size)
-        with source.open("rb") as file, self.receive(form) as arriving:
+        with source.open("rb") as file, self.receive(form, keeps_cut=False) as arriving:
             while piece := file.read(_COPY_BYTES):
                 arriving.write(memoryview(piece))
             return arriving.finish()
@@ -159,10 +159,11 @@ class KspaceStore:
 
 
 class ArrivingPayload:
-    """A file of raw data that is being received; leaving the block without `finish` keeps nothing."""
+    """A file of raw data that is being received, until `finish` gives it its final name."""
 
-    def __init__(self, store: KspaceStore, form: PayloadFormat, path: Path) -> None:
+    def __init__(self, store: KspaceStore, form: PayloadFormat, path: Path, keeps_cut: bool) -> None:
         self.n_bytes = 0
+        self._keeps_cut = keeps_cut
         self._store, self._form, self._path = store, form, path
         self._digest = hashlib.sha256()
         self._file = path.open("xb", buffering=0)
@@ -208,10 +209,11 @@ class ArrivingPayload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the file unless it was finished."""
+        """Close the file; an unfinished one stays where an error cut it off, so that its bytes are not lost."""
         self._disk.shutdown()
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        if error is None or self.n_bytes == 0 or not self._keeps_cut:
+            self._path.unlink(missing_ok=True)
 
     def _flush_soon(self) -> None:
         """Let another thread flush what has come; one flush at a time, so that a slow disk slows the sender."""

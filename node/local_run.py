@@ -4,7 +4,7 @@ import json
 import os
 import resource
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from node.software import software
 from pipeline.acquisition import Acquisition
 from pipeline.maps import CLASSICAL, CLASSICAL_SUSCEPTIBILITY, LEARNED, Quality
 from pipeline.memory import return_freed_volumes
+from pipeline.method import Finding
 from pipeline.recipe import Recipe
 from pipeline.regions.measurements import RegionMeasurement
 from pipeline.run import run
@@ -71,7 +72,8 @@ class LocalInput:
     """One acquisition to map.
 
     `facts` are plain values for the summary; `digests` identify the input whatever its files' names; `source` is given
-    for DICOM and makes DICOM outputs possible.
+    for DICOM and makes DICOM outputs possible. `reconstruction` names the method that made the images of k-space, and
+    `findings` are what it found out about them.
     """
 
     acquisition: Acquisition
@@ -81,6 +83,8 @@ class LocalInput:
     facts: dict[str, Any]
     regions: Regions = field(default_factory=Regions)
     source: SourceSeries | None = None
+    reconstruction: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def local_steps(recipe: Recipe, is_dicom: bool) -> tuple[str, ...]:
@@ -100,6 +104,8 @@ def map_locally(given: LocalInput, recipe: Recipe, out: Path, on_progress: OnPro
     """
     performed_at = datetime.now(UTC)
     maps, quality = run(given.acquisition, recipe, on_progress)
+    told = tuple(finding.sentence for finding in given.findings if finding.is_warning)
+    quality = replace(quality, findings=(*given.findings, *quality.findings), warnings=(*told, *quality.warnings))
     arrays, metadata = maps_artefact(maps)
     reference = str(metadata["reference"]).replace("_", " ")
     measured = measure_regions(arrays, given.regions, given.acquisition.grid.voxel_size_mm, quality.as_dict())
@@ -231,6 +237,7 @@ def _write_objects(
         node_ae_title="LODESTONE",
         performed_at=performed_at,
         research_use_only=True,
+        reconstruction=given.reconstruction,
     )
     twin = describe_twin(recipe, described)
     magnitude = root_mean_square(given.acquisition.magnitude.cpu().numpy())

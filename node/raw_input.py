@@ -104,6 +104,8 @@ def local_input(raw: RawFile, made: ReconstructedScan, device: str) -> LocalInpu
         facts=facts,
         regions=Regions(),
         source=source,
+        reconstruction=made.method,
+        findings=made.findings,
     )
 
 

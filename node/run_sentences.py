@@ -11,6 +11,7 @@ from pipeline.maps import CLASSICAL
 from pipeline.method import LEARNED_MAP_USED
 from pipeline.methods import STEPS
 from pipeline.recipe import Recipe
+from pipeline.reconstruction.table import find_reconstruction
 
 CLASSICAL_INVERSION = next(iter(STEPS["dipole_inversion"].values()))
 """The method of the map that stands for a network's where a check fails; it is as smooth as the network's start."""
@@ -26,10 +27,12 @@ def describe_run(
     performed_at: datetime,
     research_use_only: bool,
     map_by: str = "",
+    reconstruction: str = "",
 ) -> RunDescription:
     """Return a run in the words in which its objects describe it; `quality` is what `Quality.as_dict` gives.
 
-    `map_by` tells a further map of a series from its first.
+    `map_by` tells a further map of a series from its first. `reconstruction` names the method that made the images of
+    k-space; empty where they came as images.
     """
     weights = quality.get("weights", {})
     identity = [software["lodestone"], software["code_revision"], node_ae_title, *weights.values()]
@@ -38,7 +41,8 @@ def describe_run(
         code_revision=software["code_revision"],
         recipe_name=recipe.name,
         recipe_digest=recipe.digest,
-        method_sentence=method_sentence(recipe, is_classical=is_fallback(quality)),
+        method_sentence=reconstruction_sentence(reconstruction)
+        + method_sentence(recipe, is_classical=is_fallback(quality)),
         reference=reference,
         input_digest=input_digest,
         device_uid=derived_uid("device", *identity),
@@ -54,7 +58,24 @@ def describe_run(
 def describe_twin(recipe: Recipe, run: RunDescription) -> RunDescription:
     """Return a run in the words in which the classical map beside a network's describes it."""
     sentence = f"This is the classical map by {CLASSICAL_INVERSION.name}, kept beside the network's for comparison."
-    return replace(run, method_sentence=method_sentence(recipe, is_classical=True), map_sentence=sentence)
+    learned, classical = method_sentence(recipe), method_sentence(recipe, is_classical=True)
+    return replace(run, method_sentence=run.method_sentence.replace(learned, classical), map_sentence=sentence)
+
+
+def reconstruction_sentence(method: str) -> str:
+    """Name the reconstruction and its source, as the beginning of a method sentence; nothing without one."""
+    return f"reconstruction from k-space by {method} ({find_reconstruction(method).citation}); " if method else ""
+
+
+def with_reconstruction(quality: Mapping[str, Any], reconstruction: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is known of a map, with what the reconstruction found out about its images put first.
+
+    `reconstruction` holds `findings` as plain values; None where the images came as images.
+    """
+    found = list((reconstruction or {}).get("findings", ()))
+    warnings = [finding["sentence"] for finding in found if finding["is_warning"]]
+    known = {"findings": [*found, *quality["findings"]], "warnings": [*warnings, *quality["warnings"]]}
+    return {**quality, **known}
 
 
 def method_sentence(recipe: Recipe, is_classical: bool = False) -> str:

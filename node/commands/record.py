@@ -45,10 +45,15 @@ def reading(config: Path) -> Iterator[Session]:
         database.close()
 
 
-def list_series(config: Path, state: str | None, limit: int | None, as_json: bool) -> None:
-    """Print the series, the newest first."""
+def list_series(
+    config: Path, state: str | None, limit: int | None, as_json: bool, creator_version: str | None = None
+) -> None:
+    """Print the series, the newest first; with `creator_version`, those that hold raw data of that UID."""
     with reading(config) as session:
-        known = db.series.list_series(session, state, limit)
+        known = db.series.list_series(session, state, None if creator_version else limit)
+        if creator_version:
+            keys = db.instances.series_of_creator(session, creator_version)
+            known = [series for series in known if series.source_key in keys][:limit]
         sent = db.deliveries.summaries(session, {series.key: series.revision for series in known})
         runs_of = db.provenance.revisions(session, [series.key for series in known])
         rows = [

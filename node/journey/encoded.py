@@ -19,6 +19,7 @@ from node.convert import root_mean_square
 from node.journey.assembled import ACQUISITION, AS_SOURCE, MAP_BY, inputs_of
 from node.journey.assembled_raw import raw_source
 from node.journey.mapped import MAPS
+from node.journey.reconstructed import RECONSTRUCTION
 from node.objects import MadeObject, Outcome, Regions, Wanted, make_objects, measure_regions
 from node.region_labels import labels_on_grid
 from node.run_sentences import describe_run, describe_twin
@@ -108,6 +109,7 @@ def _make(
         performed_at=run.performed_at,
         research_use_only=settings.output.research_use_only,
         map_by=str(run.acquisition.get(MAP_BY, "")),
+        reconstruction=str(run.acquisition.get(RECONSTRUCTION, {}).get("method", "")),
     )
     outcome = Outcome(maps.arrays, run.quality, measured, regions, magnitude)
     wanted = Wanted(kinds, recipe.companions, bool(run.acquisition.get(AS_SOURCE)))

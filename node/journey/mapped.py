@@ -5,7 +5,9 @@ from db.base import now
 from db.series import State
 from node.journey.assembled import ACQUISITION
 from node.journey.progress import JourneyProgress
+from node.journey.reconstructed import RECONSTRUCTION
 from node.mapping_child import MappingRequest, map_in_child
+from node.run_sentences import with_reconstruction
 from node.services import Services
 
 MAPS = "maps"
@@ -52,7 +54,7 @@ def step(series_key: str, services: Services) -> None:
         series.expect_revision(current, revision)
         run = runs.get(session, series_key, revision)
         run.device = result.device
-        run.quality = result.quality
+        run.quality = with_reconstruction(result.quality, run.acquisition.get(RECONSTRUCTION))
         artefacts.remember(session, series_key, revision, MAPS, maps_digest)
         details = {"artefact": maps_digest, "device": result.device, "peak_memory_gib": result.peak_memory_gib}
         if result.quality["weights"]:

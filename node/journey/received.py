@@ -26,7 +26,7 @@ from node.completeness_announced import decide_as_announced
 from node.inbox import StoredInstance
 from node.journey.assembled_further import end_waiting_further, reopen_with_further
 from node.journey.received_companions import companions_of, frames_of, join
-from node.journey.received_raw import decide_raw, raw_error
+from node.journey.received_raw import creator_of, decide_raw, raw_error
 from node.journey.received_steps import announcement_of
 from node.services import Services
 from node.settings import CompletenessSection
@@ -57,6 +57,7 @@ class _Header:
     identity: SeriesIdentity
     frames: tuple[FrameHeader, ...]
     error: DicomError | None
+    creator_version_uid: str | None = None
 
 
 def receive(services: Services, stored: StoredInstance, calling_ae: str) -> Receipt:
@@ -160,7 +161,7 @@ def retry(services: Services, series_key: str, reason: str = "asked by a person"
 def _read_header(services: Services, stored: StoredInstance) -> _Header:
     path = services.inbox.path(stored.name)
     if stored.SOPClassUID == RAW_DATA_STORAGE:
-        return _Header(read_series_identity(path), (), raw_error(services, path))
+        return _Header(read_series_identity(path), (), raw_error(services, path), creator_of(path))
     try:
         frames = tuple(read_frame_headers(path))
     except DicomError as error:
@@ -216,6 +217,7 @@ def _add_row(
             frames=[frame.to_json() for frame in header.frames] or None,
             refusal_class=type(header.error).__name__ if header.error else None,
             sentence=str(header.error) if header.error else None,
+            creator_version_uid=header.creator_version_uid,
         )
     )
     session.flush()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from db.instances import Instance
 from dicom_io.errors import DicomError, MalformedRawData, UnknownRawData
+from dicom_io.network.part10 import is_uid
+from dicom_io.read.attributes import attribute_values, read_header
 from node.completeness import Decision, Verdict
 from node.errors import ArtefactDamaged
 from node.raw_scans import read_raw_scan
@@ -32,3 +34,9 @@ def decide_raw(rows: Sequence[Instance]) -> Decision | None:
         if row.refusal_class is not None:
             return Decision(Verdict.REFUSE, row.sentence or "", row.refusal_class)
     return Decision(Verdict.BEGIN, WHOLE)
+
+
+def creator_of(path: Path) -> str | None:
+    """Return the Creator-Version UID (0008,9123) of a Raw Data object, or None where it states none."""
+    found = [str(value) for value in attribute_values(read_header(path), "CreatorVersionUID")]
+    return found[0] if found and is_uid(found[0]) else None

@@ -105,11 +105,6 @@ def _request(series_key: str, services: Services, revision: int) -> dict[str, An
 def _note(run: Run, result: ReconstructionResult) -> None:
     """Let the record and the report tell what the reconstruction found out about itself."""
     facts = dict(run.acquisition)
-    warnings = [finding["sentence"] for finding in result.findings if finding["is_warning"]]
-    facts["notes"] = [
-        *facts.get("notes", []),
-        *(note for note in result.notes if note not in facts["notes"]),
-        *warnings,
-    ]
+    facts["notes"] = [*facts.get("notes", []), *(note for note in result.notes if note not in facts["notes"])]
     facts[RECONSTRUCTION] = {"method": result.method, "findings": result.findings}
     run.acquisition = facts

@@ -14,7 +14,7 @@ from db.series import State
 from dicom_io.errors import NoiseMissing, NotFiniteValues, UnknownRawData
 from dicom_io.kspace.mrd_messages import stream_of
 from dicom_io.kspace.overrides import Overrides
-from dicom_io.kspace.raw_data import PayloadFormat, RawPayload, raw_data_object
+from dicom_io.kspace.raw_data import CREATOR_VERSION_UID, PayloadFormat, RawPayload, raw_data_object
 from dicom_io.kspace.scan import RawScan
 from node.app import build_services_from_file
 from node.journey import assembled, encoded, mapped, received, reconstructed
@@ -64,6 +64,8 @@ def test_a_stream_becomes_maps_in_its_study(site: Services) -> None:
     # Coils share one unknown phase in space, which the difference of two echoes does not have.
     assert np.abs(turned[inside]).mean() < 0.05
     assert run.acquisition["reconstruction"]["method"]
+    assert "geometry_factor" in [finding["name"] for finding in run.quality["findings"]]
+    assert any("reconstruction from k-space by" in str(one) for one in made)
     for one in made:
         assert one.StudyInstanceUID == IDENTITY["StudyInstanceUID"]
         assert one.PatientID == IDENTITY["PatientID"]
@@ -90,6 +92,8 @@ def test_raw_data_of_another_creator_are_kept_and_named(site: Services) -> None:
     receipt = received.receive(site, scans.store(site, made), "SCANNER")
     with site.database.read() as session:
         (row,) = instances.of_series(session, [receipt.series_key])
+        assert instances.series_of_creator(session, "1.2.840.113619.6.408") == {receipt.series_key}
+        assert instances.series_of_creator(session, CREATOR_VERSION_UID) == set()
     assert row.refusal_class == "UnknownRawData"
     assert "creator version 1.2.840.113619.6.408" in row.sentence
     with pytest.raises(UnknownRawData):

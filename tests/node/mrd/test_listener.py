@@ -1,5 +1,6 @@
 """A stream is complete exactly at its close message; whatever else happens is named, and what came is kept."""
 
+import contextlib
 import hashlib
 import socket
 import struct
@@ -171,3 +172,13 @@ def test_the_disk_holds_the_stream_as_it_comes(tmp_path: Path) -> None:
         kept = arriving.finish()
     assert len(read_stream(kept.path).samples) == scan.n_readouts
     assert store.verify(kept.format, kept.sha256) == kept.path
+
+
+def test_what_came_before_an_error_of_the_node_is_found_at_its_next_start(services: Services) -> None:
+    content = b"".join(stream_of(raw_scan()))
+    with contextlib.suppress(ZeroDivisionError), services.kspace.receive(PayloadFormat.MRD_STREAM) as arriving:
+        arriving.write(memoryview(content)[:4000])
+        raise ZeroDivisionError
+    assert admit_forgotten(services) == 1
+    (kept,) = services.kspace.kept()
+    assert kept.path.read_bytes() == content[:4000]
