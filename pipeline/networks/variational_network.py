@@ -18,8 +18,8 @@ _TINY = 1e-30
 class VariationalNetwork(nn.Module):
     """Alternates a U-Net, which all iterations share, with the data term, solved by conjugate gradients.
 
-    Everything is linear or positively homogeneous: images scale with the data. It begins with conjugate gradients
-    alone, so that its iterations need not find what the coils know by themselves.
+    Everything is linear or positively homogeneous: images scale with the data. It begins with images that another
+    reconstruction made, or with conjugate gradients alone.
 
     Parameters
     ----------
@@ -39,12 +39,17 @@ class VariationalNetwork(nn.Module):
         self.log_weight = nn.Parameter(torch.full((n_iterations,), math.log(_FIRST_WEIGHT)))
         self.gain = nn.Parameter(torch.ones(n_iterations))
 
-    def forward(self, adjoint: Tensor, mask: Tensor, sensitivities: Tensor) -> Tensor:
+    def forward(self, adjoint: Tensor, mask: Tensor, sensitivities: Tensor, start: Tensor | None = None) -> Tensor:
         """Return the images `(batch, z, y, x)`; see `iterates`."""
-        return self.iterates(adjoint, mask, sensitivities)[-1]
+        return self.iterates(adjoint, mask, sensitivities, start)[-1]
 
     def iterates(
-        self, adjoint: Tensor, mask: Tensor, sensitivities: Tensor, n_iterations: int | None = None
+        self,
+        adjoint: Tensor,
+        mask: Tensor,
+        sensitivities: Tensor,
+        start: Tensor | None = None,
+        n_iterations: int | None = None,
     ) -> list[Tensor]:
         """Return the images after the start and after every iteration.
 
@@ -56,12 +61,12 @@ class VariationalNetwork(nn.Module):
             Measured (1) or not (0) `(batch, z, y)`, with k = 0 at index 0.
         sensitivities
             Complex `(batch, coil, z, y, x)`, their power 1 where there is signal.
+        start
+            Images to begin with `(batch, z, y, x)`; otherwise conjugate gradients make them.
         n_iterations
             How many to do; all of them otherwise.
         """
-        nothing, start_weight = torch.zeros_like(adjoint), adjoint.real.new_tensor(_START_WEIGHT)
-        with torch.no_grad():
-            image = nearest_to_data(nothing, adjoint, mask, sensitivities, start_weight, _START_STEPS)
+        image = self._from_nothing(adjoint, mask, sensitivities) if start is None else start
         found = [image]
         for weight, gain in zip(self.log_weight.exp()[:n_iterations], self.gain[:n_iterations], strict=True):
             gradient = normal_operator(image, mask, sensitivities) - adjoint
@@ -69,6 +74,12 @@ class VariationalNetwork(nn.Module):
             image = nearest_to_data(image - gain * artefacts, adjoint, mask, sensitivities, weight, _STEPS)
             found.append(image)
         return found
+
+    @staticmethod
+    @torch.no_grad()
+    def _from_nothing(adjoint: Tensor, mask: Tensor, sensitivities: Tensor) -> Tensor:
+        weight = adjoint.real.new_tensor(_START_WEIGHT)
+        return nearest_to_data(torch.zeros_like(adjoint), adjoint, mask, sensitivities, weight, _START_STEPS)
 
 
 def normal_operator(images: Tensor, mask: Tensor, sensitivities: Tensor) -> Tensor:

@@ -37,11 +37,14 @@ class EchoData:
         Measured (1) or not (0) `(z, y)`, with k = 0 at index 0.
     sensitivities
         Complex `(coil, z, y, x)`, their power 1 or, without signal, 0.
+    start
+        Images by another reconstruction, complex `(z, y, x)`, for networks that begin with them.
     """
 
     coil_images: Tensor
     mask: Tensor
     sensitivities: Tensor
+    start: Tensor | None = None
 
 
 RunSlab = Callable[[torch.nn.Module, EchoData], Tensor]
@@ -56,6 +59,7 @@ def reconstructed_in_slabs(
     settings: LearnedSettings,
     on_iteration: OnIteration | None,
     network: torch.nn.Module | None = None,
+    starts: Tensor | None = None,
 ) -> Tensor:
     """Return the images `(echo, z, y, x)` that a network makes of each echo, slab by slab along the readout.
 
@@ -73,6 +77,8 @@ def reconstructed_in_slabs(
         Told the fraction done, after every slab.
     network
         In place of the one of that name.
+    starts
+        Images by another reconstruction `(echo, z, y, x)`.
 
     Raises
     ------
@@ -85,8 +91,7 @@ def reconstructed_in_slabs(
         raise UnusableInput(f"Sensitivities of shape {tuple(sensitivities.shape)} do not fit {kspace.samples.shape}.")
     device = kspace.samples.device
     network = load_network(name, device=device) if network is None else network.to(device)
-    power = sensitivities.abs().square().sum(0).sqrt()
-    unit = torch.where(power > 0, sensitivities / power.clamp_min(_TINY), 0)
+    unit, power = unit_sensitivities(sensitivities)
     cuts = slabs(kspace.grid.shape[2], settings)
     images = kspace.samples.new_zeros((kspace.n_echoes, *kspace.grid.shape))
     done = 0
@@ -94,13 +99,20 @@ def reconstructed_in_slabs(
         whole = EchoData(to_image(samples), torch.fft.ifftshift(kspace.measured[echo]).float(), unit)
         scale = signal_level(whole)
         for read, kept, place in cuts:
-            part = EchoData(whole.coil_images[..., read] / scale, whole.mask, unit[..., read])
+            start = None if starts is None else (starts[echo] * power)[..., read] / scale
+            part = EchoData(whole.coil_images[..., read] / scale, whole.mask, unit[..., read], start)
             with torch.no_grad(), products_in(settings.precision, device):
                 images[echo][..., place] = run(network, part)[..., kept] * scale
             done += 1
             if on_iteration is not None:
                 on_iteration(done / (len(cuts) * kspace.n_echoes))
     return torch.where(power > 0, images / power.clamp_min(_TINY), 0)
+
+
+def unit_sensitivities(sensitivities: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sensitivities of power 1, or 0 where there are none, and the root of the power that they had."""
+    power = sensitivities.abs().square().sum(0).sqrt()
+    return torch.where(power > 0, sensitivities / power.clamp_min(_TINY), 0), power
 
 
 def signal_level(echo: EchoData) -> Tensor:

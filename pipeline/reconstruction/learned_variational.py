@@ -1,15 +1,19 @@
-"""Reconstruction by the variational network: gradient steps on all coils' data, with a learned regulariser between."""
+"""Reconstruction by the variational network: wavelet-sparse images, mended by a learned regulariser and the data."""
 
 import torch
 from torch import Tensor
 
+from pipeline.errors import UnusableInput
 from pipeline.method import OnIteration
 from pipeline.networks.reconstruction_table import RECONSTRUCTION_NETWORKS
+from pipeline.reconstruction.compressed_sensing import WaveletSettings, l1_wavelet
 from pipeline.reconstruction.kspace import Kspace
-from pipeline.reconstruction.learned_slabs import EchoData, LearnedSettings, reconstructed_in_slabs
+from pipeline.reconstruction.learned_slabs import EchoData, LearnedSettings, reconstructed_in_slabs, unit_sensitivities
 from pipeline.reconstruction.reconstruction import Reconstruction
 
 NAME = "variational_network"
+_START_SHARE = 0.5
+_TINY = 1e-20
 
 
 def variational_network(
@@ -20,6 +24,8 @@ def variational_network(
     network: torch.nn.Module | None = None,
 ) -> Tensor:
     """Return what the trained variational network makes of each echo, with sensitivities that all echoes share.
+
+    It begins with the images of `l1_wavelet` at its default settings.
 
     Parameters
     ----------
@@ -47,15 +53,25 @@ def variational_network(
 
     Source: Hammernik 2018, doi:10.1002/mrm.26977.
     """
-    return reconstructed_in_slabs(
-        NAME, _run_slab, kspace, sensitivities, settings or LearnedSettings(), on_iteration, network
-    )
+    settings = settings or LearnedSettings()
+    if tuple(sensitivities.shape) != tuple(kspace.samples.shape[1:]):
+        raise UnusableInput(f"Sensitivities of shape {tuple(sensitivities.shape)} do not fit {kspace.samples.shape}.")
+    unit, power = unit_sensitivities(sensitivities)
+    starts = l1_wavelet(kspace, unit, WaveletSettings(), _part(on_iteration, 0.0, _START_SHARE))
+    starts = torch.where(power > 0, starts / power.clamp_min(_TINY), 0)
+    told = _part(on_iteration, _START_SHARE, 1.0)
+    return reconstructed_in_slabs(NAME, _run_slab, kspace, sensitivities, settings, told, network, starts)
 
 
 def _run_slab(network: torch.nn.Module, slab: EchoData) -> Tensor:
     adjoint = (slab.sensitivities.conj() * slab.coil_images).sum(0)
-    image: Tensor = network(adjoint[None], slab.mask[None], slab.sensitivities[None])
+    start = None if slab.start is None else slab.start[None]
+    image: Tensor = network(adjoint[None], slab.mask[None], slab.sensitivities[None], start)
     return image[0]
+
+
+def _part(told: OnIteration | None, first: float, last: float) -> OnIteration | None:
+    return None if told is None else lambda fraction: told(first + (last - first) * fraction)
 
 
 VARIATIONAL_NETWORK = Reconstruction(

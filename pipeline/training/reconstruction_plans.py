@@ -61,10 +61,10 @@ _LOSS = "L1 + root mean square + 0.5 L1 across the truth"
 RECONSTRUCTION_PLANS: dict[str, ReconstructionPlan] = {
     "variational_network": ReconstructionPlan(
         parallel_imaging_example,
-        rate=2e-3,
+        rate=1e-3,
         visits=20_000,
-        source=f"L1 and Adam as in the 3D-EPI study; cosine from 2e-3, {_LOSS}, Poisson disks of AF 2 to 6 are ours",
-        unrolled=((0.2, 1), (0.7, 3)),
+        source=f"L1 and Adam as in the 3D-EPI study; cosine from 1e-3, {_LOSS}, Poisson disks of AF 2 to 6 are ours",
+        unrolled=((0.3, 2),),
     ),
     "reconnet3d": ReconstructionPlan(
         single_coil_example,

@@ -3,12 +3,15 @@
 import cmath
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pipeline.networks.super_resolution import coarse_again, zero_filled_twice
+from pipeline.operators.centred_fourier import to_kspace
+from pipeline.reconstruction.compressed_sensing import l1_wavelet
+from pipeline.reconstruction.kspace import Kspace
 from pipeline.simulation.forward import complex_noise
 from pipeline.training.datasets.chance import Chance
 from pipeline.training.datasets.kspace_heads import N_ECHOES, HeadMaterial
@@ -23,6 +26,7 @@ _LEAST_SIGNAL = 0.02
 """Share of a slab's voxels that must be brain."""
 _FLOOR = 0.05
 _TINY = 1e-9
+_ANY_TIME_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class _Slab:
     mask: Tensor
     sensitivities: Tensor
     inside: Tensor
+    noise: float
 
 
 MakeExample = Callable[[HeadMaterial, Chance, int], KspaceExample]
@@ -65,14 +70,14 @@ MakeExample = Callable[[HeadMaterial, Chance, int], KspaceExample]
 
 
 def parallel_imaging_example(material: HeadMaterial, chance: Chance, thickness: int) -> KspaceExample:
-    """Return a slab for the variational network: adjoint image, mask and sensitivities.
+    """Return a slab for the variational network: adjoint image, mask, sensitivities, wavelet-sparse start.
 
     Half of the sensitivities are the true ones, half those that the slab's own calibration block gives.
     """
     slab = _slab(material, chance, thickness)
     adjoint = (slab.sensitivities.conj() * torch.fft.ifft2(slab.samples, dim=_PLANE, norm="ortho")).sum(0)
     truth = (slab.sensitivities.conj() * slab.coil_images).sum(0)
-    inputs = (adjoint[None], slab.mask[None], slab.sensitivities[None])
+    inputs = (adjoint[None], slab.mask[None], slab.sensitivities[None], _wavelet_sparse(slab, material)[None])
     return KspaceExample(inputs, truth[None], slab.inside[None])
 
 
@@ -135,14 +140,28 @@ def _slab(material: HeadMaterial, chance: Chance, thickness: int) -> _Slab:
     lines, calibration = chance.choice(material.patterns)
     mask = torch.fft.ifftshift(lines).float()
     coil_images = true * image
-    noise = complex_noise(tuple(coil_images.shape), 1 / chance.log_uniform(*_SNR), chance.tables)
+    level = 1 / chance.log_uniform(*_SNR)
+    noise = complex_noise(tuple(coil_images.shape), level, chance.tables)
     samples = torch.fft.fft2(coil_images + noise, dim=_PLANE, norm="ortho") * mask[..., None]
     sensitivities = calibrated_sensitivities(samples, calibration) if chance.happens(0.5) else true
     inside = image.abs() > _FLOOR
     if chance.happens(0.5):
         around = torch.nn.functional.max_pool3d(inside.float()[None, None], 5, 1, 2)[0, 0]
         sensitivities = sensitivities * around
-    return _Slab(coil_images, samples, mask, sensitivities, inside)
+    return _Slab(coil_images, samples, mask, sensitivities, inside, level)
+
+
+def _wavelet_sparse(slab: _Slab, material: HeadMaterial) -> Tensor:
+    """Return the image with which the variational network begins, as `learned_variational` makes it of a whole scan."""
+    unit = math.sqrt(2) * slab.noise
+    coil_images = torch.fft.ifft2(slab.samples, dim=_PLANE, norm="ortho") / unit
+    n_z, n_y, n_x = coil_images.shape[1:]
+    lines = torch.fft.fftshift(slab.mask)[None] > 0
+    # Noise samples of power one: without them the level would be guessed from the slab.
+    noise = torch.ones((len(coil_images), 1), dtype=coil_images.dtype)
+    grid = replace(material.grid, shape=(n_z, n_y, n_x))
+    kspace = Kspace(to_kspace(coil_images)[None], lines, grid, (_ANY_TIME_S,), 3.0, noise)
+    return l1_wavelet(kspace, slab.sensitivities)[0] * unit
 
 
 def _place(size: int, length: int, chance: Chance) -> int:

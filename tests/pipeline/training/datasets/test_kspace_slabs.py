@@ -37,9 +37,10 @@ def test_the_adjoint_is_that_of_the_truth_but_for_noise_and_coils() -> None:
     material = small_material()
     for key in range(6):
         example = parallel_imaging_example(material, Chance(f"adjoint {key}", CPU), 8)
-        adjoint, mask, maps = example.inputs
+        adjoint, mask, maps, start = example.inputs
         expected = normal_operator(example.truth, mask, maps)
         assert (adjoint - expected).norm() < 0.35 * adjoint.norm()
+        assert (start - example.truth).norm() < 0.5 * example.truth.norm()
 
 
 def test_single_coils_keep_their_samples_where_lines_were_measured() -> None:
