@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from db.series import State
@@ -13,12 +14,15 @@ from pipeline.simulation.scanner import SMALL
 
 pytestmark = pytest.mark.e2e
 
-PROTOCOL = replace(SMALL, echo_times_s=(0.005, 0.014), snr=math.inf)
+# So coarse that a nucleus has few voxels: what is tested is the way from k-space to the archive.
+PROTOCOL = replace(
+    SMALL, shape=(39, 54, 45), voxel_size_mm=(4.0, 4.0, 4.0), finest_mm=2.0, echo_times_s=(0.005, 0.014), snr=math.inf
+)
 
 
 def test_a_scan_travels_from_kspace_to_the_archive_and_back_to_the_scanner(tmp_path: Path) -> None:
     folders = demo.prepare(tmp_path / "demo")
-    scan = demo_kspace.simulate_raw(folders, 2.0, lambda share: None, PROTOCOL, n_coils=4)
+    scan = demo_kspace.simulate_raw(folders, 2.0, lambda share: None, PROTOCOL, n_coils=3)
     names = scan.simulated.label_names
     with (
         demo.running_archive(folders) as archive,
@@ -34,5 +38,6 @@ def test_a_scan_travels_from_kspace_to_the_archive_and_back_to_the_scanner(tmp_p
     assert any(series.key in sentence for sentence in returned.sentences)
     assert story["steps"]["reconstructed"]["method"]
     assert "geometry_factor" in [finding["name"] for finding in story["quality"]["findings"]]
-    errors = {one["name"]: abs(one["error_ppb"]) for one in story["nuclei"]}
-    assert sorted(errors.values())[len(errors) // 2] < 30, errors
+    truth = [one["truth_ppb"] for one in story["nuclei"]]
+    measured = [one["measured_ppb"] for one in story["nuclei"]]
+    assert np.corrcoef(truth, measured)[0, 1] > 0.8, story["nuclei"]
