@@ -111,3 +111,29 @@ def mrd(
     from node.commands.bench_mrd import bench_mrd
 
     bench_mrd(megabytes, coils, samples, folder, as_json)
+
+
+@bench.command()
+def reconstruction(
+    method: Method = None,
+    family: Annotated[str, typer.Option("--family", "-f", help="Phantom family of the head.")] = "textured",
+    seed: Annotated[int, typer.Option(min=0, help="Decides the head.")] = 7013,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small volume and fewer settings of other programs.")
+    ] = False,
+    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Also run other programs that are there.")] = True,
+    peer_python: Annotated[
+        str | None, typer.Option(help="A Python in which SigPy, pygrappa and scikit-image are installed.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a PNG of all images and errors.", dir_okay=False)] = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Reconstruct accelerated k-space by ours, BART, SigPy and pygrappa: time, PSNR, SSIM, phase and field error.
+
+    Example: `lodestone bench reconstruction --quick --picture images.png`
+    """
+    from node.commands.bench_reconstruction import Wanted, bench_reconstruction
+
+    wanted = Wanted(tuple(method or ()), family, seed, quick, peers, peer_python)
+    bench_reconstruction(wanted, picture, threads, as_json)

@@ -32,7 +32,7 @@ class WaveletSettings:
     """Choices of wavelet-sparse reconstructions."""
 
     regularisation: float = setting(
-        1.4, "noise of a sample", "threshold of the wavelet coefficients", minimum=0.0, maximum=100.0
+        1.2, "noise of a sample", "threshold of the wavelet coefficients", minimum=0.0, maximum=100.0
     )
     iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
     levels: int = setting(3, "1", "levels of the wavelet transform", minimum=1, maximum=8)
@@ -47,7 +47,7 @@ class TotalVariationSettings:
     """Choices of the total-variation reconstruction."""
 
     regularisation: float = setting(
-        0.3, "noise of a sample", "weight of the edges between voxels of the finest size", minimum=0.0, maximum=100.0
+        0.1, "noise of a sample", "weight of the edges between voxels of the finest size", minimum=0.0, maximum=100.0
     )
     iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
     inner_iterations: int = setting(3, "1", "steps of each denoising, which starts where the last ended", minimum=1)

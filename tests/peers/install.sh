@@ -21,6 +21,7 @@ declare -A package_of=(
   [chromedriver]=chromium-driver
   [java]=default-jre-headless
   [npm]=npm
+  [bart]=bart
 )
 
 missing_packages() {

@@ -1,0 +1,30 @@
+import math
+
+import pytest
+
+from node.commands.bench_reconstruction import judged
+from pipeline.studies.reconstruction_bench import Row
+
+
+def row(program: str, psnr: float, phase: float, seconds: float, method: str = "cg_sense") -> Row:
+    return Row(program, method, "AF 2", psnr_db=psnr, phase_mrad=phase, processor_seconds=seconds)
+
+
+def test_ours_is_compared_with_the_best_and_the_fastest_that_is_as_good() -> None:
+    rows = [row("Lodestone", 37.0, 36.0, 5.0), row("BART", 36.0, 40.0, 10.0), row("SigPy", 36.5, 60.0, 2.0)]
+    (verdict,) = judged(rows)
+    assert verdict.psnr_gain_db == pytest.approx(0.5)
+    assert verdict.phase_ratio == pytest.approx(0.9)
+    assert verdict.time_ratio == pytest.approx(0.5)
+    assert verdict.is_reached
+
+
+@pytest.mark.parametrize(("psnr", "phase", "seconds"), [(35.0, 36.0, 5.0), (37.0, 41.0, 5.0), (37.0, 36.0, 8.0)])
+def test_worse_or_slower_is_not_reached(psnr: float, phase: float, seconds: float) -> None:
+    (verdict,) = judged([row("Lodestone", psnr, phase, seconds), row("BART", 36.0, 40.0, 10.0)])
+    assert not verdict.is_reached
+
+
+def test_what_no_other_program_did_is_not_judged() -> None:
+    others = [row("BART", 36.0, 40.0, 10.0, "l1_wavelet"), row("SigPy", math.nan, math.nan, math.nan)]
+    assert not judged([row("Lodestone", 37.0, 36.0, 5.0), *others])
