@@ -11,6 +11,7 @@ from pydicom import Dataset
 
 from dicom_io.read.elements import TAG, TAG_BITS, Layout, Layouts
 from dicom_io.read.multiframe import PRIVATE_HOLDERS, FrameView, keys_of, tag_of
+from dicom_io.read.plain_values import PLAIN_VR
 
 ANSWERS_MAXIMUM = 4096
 CREATORS = range(0x10, 0x100)
@@ -19,6 +20,7 @@ HOLDER_GROUPS = {group for group, _ in HOLDER_OFFSETS}
 
 Answer = TypeVar("Answer")
 Rule = Callable[[FrameView, Any], Answer]
+Pick = Callable[[Sequence[Hashable]], Hashable]
 
 
 class Looked:
@@ -35,17 +37,19 @@ class Looked:
         """Return how many places there are."""
         return len(self.keys) + len(self.sequences) + len(self.private) + self.at_everything
 
-    def holds(self, key: int) -> bool:
+    def holds(self, key: int, vr: str | None) -> bool:
         """Return whether a rule looked at the element with this key, or may have."""
         if self.at_everything or key in self.keys or key in self.sequences or key >> TAG_BITS in self.sequences:
             return True
-        return bool(self.private) and self._holds_private(key)
+        return bool(self.private) and self._holds_private(key, vr)
 
-    def _holds_private(self, key: int) -> bool:
+    def _holds_private(self, key: int, vr: str | None) -> bool:
         group, element = (key & TAG) >> 16, key & 0xFFFF
         if key == tag_of("MRImageFrameTypeSequence"):
             return True
-        is_holder = group in HOLDER_GROUPS and (element in CREATORS or (group, element & 0xFF) in HOLDER_OFFSETS)
+        # What is written as a number or a word holds nothing, whatever its value.
+        is_offset = (group, element & 0xFF) in HOLDER_OFFSETS and vr not in PLAIN_VR
+        is_holder = group in HOLDER_GROUPS and (element in CREATORS or is_offset)
         asked = {offset for looked, offset in self.private if looked == group}
         return is_holder or (bool(asked) and (element in CREATORS or element & 0xFF in asked))
 
@@ -104,31 +108,30 @@ class _Answers:
 
     def __init__(self) -> None:
         self._looked = Looked()
-        self._pickers: dict[Layout, tuple[int, Callable[[Sequence[Hashable]], Hashable]]] = {}
-        self._wanted: dict[Hashable, int] = {}
-        self._known: dict[Hashable, Any] = {}
+        # By layout, a function that picks what was looked at, and the answers by what it picks.
+        self._known: dict[Layout, tuple[Pick, dict[Hashable, Any]]] = {}
+        self._alike: dict[Hashable, dict[Hashable, Any]] = {}
 
     def of(self, rule: Rule[Answer], view: FrameView, vendor: object) -> Answer:
         elements = view.elements
-        picker = self._pickers.get(elements.layout) or self._picker(elements.layout)
-        key = picker[0], picker[1](elements.values)
-        if key in self._known:
-            known: Answer = self._known[key]
-            return known
+        pick, known = self._known.get(elements.layout) or self._learn(elements.layout)
+        key = pick(elements.values)
+        if key in known:
+            answer: Answer = known[key]
+            return answer
         size = self._looked.size
         answer = rule(WatchedView(view, self._looked), vendor)
-        if self._looked.size != size or len(self._known) > ANSWERS_MAXIMUM:
-            self._pickers.clear()
-            self._wanted.clear()
+        if self._looked.size != size or len(known) > ANSWERS_MAXIMUM:
             self._known.clear()
-            picker = self._picker(elements.layout)
-            key = picker[0], picker[1](elements.values)
-        self._known[key] = answer
+            self._alike.clear()
+            pick, known = self._learn(elements.layout)
+            key = pick(elements.values)
+        known[key] = answer
         return answer
 
-    def _picker(self, layout: Layout) -> tuple[int, Callable[[Sequence[Hashable]], Hashable]]:
+    def _learn(self, layout: Layout) -> tuple[Pick, dict[Hashable, Any]]:
         wanted, pick = layout.picker(self._looked.holds)
-        found = self._pickers[layout] = self._wanted.setdefault(wanted, len(self._wanted)), pick
+        found = self._known[layout] = pick, self._alike.setdefault(wanted, {})
         return found
 
 

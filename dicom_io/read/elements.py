@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -36,12 +37,14 @@ class NotPlain(Exception):
 class Layout:
     """Which elements there are, in order. A key is a tag; for the first item of a sequence it is both tags in one."""
 
-    __slots__ = ("_creators", "_sequences", "keys", "places", "vrs")
+    __slots__ = ("_creators", "_sequences", "converted", "keys", "places", "vrs")
 
     def __init__(self, keys: tuple[int, ...], vrs: tuple[str | None, ...]) -> None:
         self.keys = keys
         self.vrs = vrs
         self.places = {key: place for place, key in enumerate(keys)}
+        # What plain bytes were converted to, by key and bytes.
+        self.converted: dict[tuple[int, bytes], Any] = {}
         self._creators: dict[int, tuple[int, ...]] = {}
         self._sequences: frozenset[int] | None = None
 
@@ -60,9 +63,11 @@ class Layout:
             self._sequences = frozenset(key >> TAG_BITS for key in self.keys)
         return key in self._sequences
 
-    def picker(self, is_wanted: Callable[[int], bool]) -> tuple[Hashable, Callable[[Sequence[Hashable]], Hashable]]:
+    def picker(
+        self, is_wanted: Callable[[int, str | None], bool]
+    ) -> tuple[Hashable, Callable[[Sequence[Hashable]], Hashable]]:
         """Return what tells the wanted elements from those of other layouts, and a function that picks their values."""
-        places = [place for place, key in enumerate(self.keys) if is_wanted(key)]
+        places = [place for place, key in enumerate(self.keys) if is_wanted(key, self.vrs[place])]
         wanted = tuple((self.keys[place], self.vrs[place]) for place in places)
         return wanted, itemgetter(*places) if places else _nothing
 

@@ -15,6 +15,8 @@ from dicom_io.read.sorting import Slot
 from dicom_io.read.vendors.convention import PhaseScale, StoredValues
 from dicom_io.series import Part
 
+ONE = np.float32(1)
+
 
 @dataclass(frozen=True)
 class Image:
@@ -29,9 +31,9 @@ class Image:
 class _Rescaling:
     """How the stored values of a frame become what they mean: `(stored × slope + intercept) × factor`."""
 
-    slope: float
-    intercept: float
-    factor: float = 1.0
+    slope: np.float32
+    intercept: np.float32
+    factor: np.float32 = ONE
 
 
 def filled(assembly: Assembly, scales: Mapping[StoredValues, PhaseScale]) -> tuple[Image, Image]:
@@ -44,21 +46,26 @@ def filled(assembly: Assembly, scales: Mapping[StoredValues, PhaseScale]) -> tup
     """
     shape = (len(assembly.slots.echo_times_ms), *assembly.geometry.shape)
     stored = {part: np.empty(shape, dtype=np.float32) for part in assembly.parts}
-    extremes = {part: np.zeros((2, *shape[:2]), dtype=np.float32) for part in assembly.parts}
+    extremes = {part: np.zeros((*shape[:2], 2), dtype=np.float32) for part in assembly.parts}
+    steps = {part: np.zeros((3, *shape[:2], 1), dtype=np.float32) for part in assembly.parts}
     rescalings = _rescalings(assembly, scales)
     for uid, slots in _by_object(assembly).items():
         with naming(assembly.name_of[uid]), _frames(assembly, uid) as frame_of:
             for (part, echo, index), frame in slots:
-                values, low, high = frame_of((frame.frame_number or 1) - 1)
-                _rescale(values, rescalings[part, frame.values], stored[part][echo, index])
-                extremes[part][:, echo, index] = low, high
-    for (part, echo, index), frame in assembly.chosen.items():
-        ends = extremes[part][:, echo, index]
-        _rescale(ends.copy(), rescalings[part, frame.values], ends)
-    first, second = (
-        Image(stored[part], extremes[part].min(axis=0), extremes[part].max(axis=0)) for part in assembly.parts
-    )
+                values, ends = frame_of((frame.frame_number or 1) - 1)
+                rescaling = rescalings[part, frame.values]
+                _rescale(values, rescaling, stored[part][echo, index])
+                extremes[part][echo, index] = ends
+                steps[part][:, echo, index, 0] = rescaling.slope, rescaling.intercept, rescaling.factor
+    first, second = (_image(stored[part], extremes[part], *steps[part]) for part in assembly.parts)
     return first, second
+
+
+def _image(
+    stored: np.ndarray, extremes: np.ndarray, slope: np.ndarray, intercept: np.ndarray, factor: np.ndarray
+) -> Image:
+    ends = (extremes * slope + intercept) * factor
+    return Image(stored, ends.min(axis=-1), ends.max(axis=-1))
 
 
 def _by_object(assembly: Assembly) -> dict[str, list[tuple[Slot, FrameHeader]]]:
@@ -80,25 +87,24 @@ def _rescalings(
     found: dict[tuple[Part, StoredValues], _Rescaling] = {}
     for part, values in {(part, frame.values) for (part, _, _), frame in assembly.chosen.items()}:
         if part is Part.PHASE:
-            found[part, values] = _Rescaling(scales[values].slope, scales[values].intercept)
+            found[part, values] = _Rescaling(np.float32(scales[values].slope), np.float32(scales[values].intercept))
         else:
             slope = 1.0 if values.slope is None else values.slope
-            found[part, values] = _Rescaling(
-                slope, values.intercept or 0.0, reference / values.gain if values.gain else 1.0
-            )
+            factor = reference / values.gain if values.gain else 1.0
+            found[part, values] = _Rescaling(np.float32(slope), np.float32(values.intercept or 0.0), np.float32(factor))
     return found
 
 
 def _rescale(stored: np.ndarray, rescaling: _Rescaling, target: np.ndarray) -> None:
-    np.multiply(stored, np.float32(rescaling.slope), out=target, dtype=np.float32, casting="unsafe")
+    np.multiply(stored, rescaling.slope, out=target, dtype=np.float32, casting="unsafe")
     # Adding nothing would only turn the −0 that a negative slope makes of 0.
     if rescaling.intercept or rescaling.slope <= 0:
-        np.add(target, np.float32(rescaling.intercept), out=target)
-    if rescaling.factor != 1.0:
-        np.multiply(target, np.float32(rescaling.factor), out=target)
+        np.add(target, rescaling.intercept, out=target)
+    if rescaling.factor != ONE:
+        np.multiply(target, rescaling.factor, out=target)
 
 
-FrameOf = Callable[[int], tuple[np.ndarray, float, float]]
+FrameOf = Callable[[int], tuple[np.ndarray, tuple[float, float]]]
 
 
 @contextmanager
@@ -107,7 +113,7 @@ def _frames(assembly: Assembly, uid: str) -> Iterator[FrameOf]:
     pixels = assembly.pixels_of.get(uid)
     if pixels is None:
         stored = decode(assembly.path_of[uid])
-        yield lambda number: (stored[number], float(stored[number].min()), float(stored[number].max()))
+        yield lambda number: (stored[number], _ends(stored[number]))
         return
     room = np.empty(pixels.shape[1:], dtype=pixels.dtype)
     with assembly.path_of[uid].open("rb", buffering=0) as stream:
@@ -116,10 +122,14 @@ def _frames(assembly: Assembly, uid: str) -> Iterator[FrameOf]:
 
 def _plain_frame(
     stream: BinaryIO, pixels: PlainPixels, number: int, room: np.ndarray
-) -> tuple[np.ndarray, float, float]:
+) -> tuple[np.ndarray, tuple[float, float]]:
     pixels.read(stream, number, room)
-    low, high = int(room.min()), int(room.max())
-    if low < pixels.lowest or high > pixels.highest:
+    ends = _ends(room)
+    if ends[0] < pixels.lowest or ends[1] > pixels.highest:
         pixels.clear_unused_bits(room)
-        low, high = int(room.min()), int(room.max())
-    return room, low, high
+        ends = _ends(room)
+    return room, ends
+
+
+def _ends(stored: np.ndarray) -> tuple[float, float]:
+    return np.minimum.reduce(stored, axis=None), np.maximum.reduce(stored, axis=None)

@@ -10,15 +10,16 @@ from functools import cache, partial
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from dicom_io.errors import MissingAttribute
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, text
-from dicom_io.read.elements import TAG_BITS, Cutter, Elements, Layouts, NotPlain, items_of
-from dicom_io.read.opening import Opened
-from dicom_io.read.private_elements import PLAIN_VR, NotDecided, private_key, private_value
+from dicom_io.read.elements import FURTHER_ITEMS, TAG, TAG_BITS, Cutter, Elements, Layouts, NotPlain, items_of
+from dicom_io.read.opening import CHARACTER_SET, Opened
+from dicom_io.read.plain_values import is_plain, plain_attribute
+from dicom_io.read.private_elements import NotDecided, private_key, private_value
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -90,14 +91,27 @@ def keys_of(keyword: str) -> tuple[int, ...]:
     return (*(sequence << TAG_BITS | tag for sequence in sequences), tag, *sequences)
 
 
+@cache
+def keys_within(keyword: str) -> tuple[int, ...]:
+    """Return where an attribute is looked for in a frame's functional groups."""
+    return keys_of(keyword)[: len(sequences_of(keyword))]
+
+
 class Item:
     """An object's top level or a frame's own functional groups, parsed only where plain values do not answer."""
 
-    __slots__ = ("_parse", "_parsed", "elements", "is_cut")
+    __slots__ = ("_opened", "_parse", "_parsed", "elements", "is_cut")
 
-    def __init__(self, elements: Elements, parse: Callable[[], Dataset] | None, parsed: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        elements: Elements,
+        parse: Callable[[], Dataset] | None,
+        parsed: Dataset | None = None,
+        opened: Opened | None = None,
+    ) -> None:
         self.elements = elements
         self.is_cut = parsed is None
+        self._opened = opened
         self._parse = parse
         self._parsed = parsed
 
@@ -110,23 +124,35 @@ class Item:
 
     def value(self, keyword: str) -> Any:
         """Return the value of an attribute of the item itself, or None."""
-        return attribute(self._top(keyword), keyword)
+        if self.is_cut:
+            tag = tag_of(keyword)
+            if self.elements.bytes_of(tag) is None:
+                return None
+            if is_plain(self.elements, tag):
+                return plain_attribute(self.elements, tag, keyword)
+        return attribute(self.parsed, keyword)
 
-    def within(self, keyword: str) -> Dataset | None:
-        """Return a dataset that holds the attribute, None where the macro and the unassigned attributes lack it."""
-        if self._parsed is not None:
-            return _holder(self._parsed, keyword)
-        for key in keys_of(keyword)[: len(sequences_of(keyword))]:
-            element = self.elements.raw(key)
-            if element is not None:
-                return Dataset({element.tag: element}) if _is_plain(element) else _holder(self.parsed, keyword)
-        return None
+    def within(self, keyword: str) -> tuple[bool, Any]:
+        """Return whether the macro or the unassigned attributes hold the attribute, and its value."""
+        if self.is_cut:
+            for key in keys_within(keyword):
+                if self.elements.bytes_of(key) is not None:
+                    if is_plain(self.elements, key):
+                        return True, plain_attribute(self.elements, key, keyword)
+                    break
+            else:
+                return False, None
+        holder = _holder(self.parsed, keyword)
+        return holder is not None, None if holder is None else attribute(holder, keyword)
 
     def first(self, keyword: str) -> Dataset | None:
         """Return the first item of a sequence, or None."""
         tag = tag_of(keyword)
-        if self._parsed is None and not self.elements.layout.has_items(tag) and not self.elements.bytes_of(tag):
+        has_items = self.elements.layout.has_items(tag)
+        if self.is_cut and not has_items and not self.elements.bytes_of(tag):
             return None
+        if self.is_cut and has_items and self._opened is not None:
+            return _first_cut(self._opened, self.elements, tag) or _first_item(self.parsed, keyword)
         return _first_item(self.parsed, keyword)
 
     def private(self, creator: str, group: int, offset: int, is_group: bool) -> tuple[bool, Any]:
@@ -155,19 +181,6 @@ class Item:
                 yield key
         if self.elements.layout.has_items(tag_of(FRAME_TYPE)):
             yield tag_of(FRAME_TYPE)
-
-    def _top(self, keyword: str) -> Dataset:
-        element = None if self._parsed is not None else self.elements.raw(tag_of(keyword))
-        if element is None:
-            return NOTHING if self._parsed is None else self._parsed
-        return Dataset({element.tag: element}) if _is_plain(element) else self.parsed
-
-
-NOTHING = Dataset()
-
-
-def _is_plain(element: RawDataElement) -> bool:
-    return (element.VR or dictionary_VR(element.tag)) in PLAIN_VR
 
 
 class FrameView:
@@ -213,9 +226,9 @@ class FrameView:
     def get(self, keyword: str) -> object:
         """Return the value of a public attribute for this frame, or None."""
         for group in self._groups:
-            holder = group.within(keyword)
-            if holder is not None:
-                return attribute(holder, keyword)
+            is_found, value = group.within(keyword)
+            if is_found:
+                return value
         return self._object.value(keyword)
 
     def of_object(self, keyword: str) -> object:
@@ -310,7 +323,7 @@ def _items(opened: Opened, keyword: str) -> list[Item]:
         cutter = Cutter(opened.is_implicit)
         try:
             items = items_of(element.value or b"")
-            return [Item(cutter.cut(item), partial(_parsed, opened, keyword, item)) for item in items]
+            return [Item(cutter.cut(item), partial(_parsed, opened, keyword, item), opened=opened) for item in items]
         except NotPlain:
             pass
     layouts = Layouts()
@@ -325,6 +338,22 @@ def _parsed(opened: Opened, keyword: str, item: bytes) -> Dataset:
     holder.set_original_encoding(opened.is_implicit, True, opened.parse().original_character_set)
     found: Dataset = attribute(holder, keyword)[0]
     return found
+
+
+def _first_cut(opened: Opened, elements: Elements, sequence: int) -> Dataset | None:
+    """Return the first item of a sequence that was cut, None where the item names a character set of its own."""
+    found = {}
+    for key, vr, value in zip(elements.layout.keys, elements.layout.vrs, elements.values, strict=True):
+        tag = BaseTag(key & TAG)
+        if key >> TAG_BITS != sequence or tag == FURTHER_ITEMS:
+            continue
+        if tag == CHARACTER_SET or not isinstance(value, bytes):
+            return None
+        written = None if opened.is_implicit else vr
+        found[tag] = RawDataElement(tag, written, len(value), value, 0, opened.is_implicit, True)
+    first = Dataset(found)
+    first.set_original_encoding(opened.is_implicit, True, opened.parse().original_character_set)
+    return first
 
 
 def _holder(group: Dataset, keyword: str) -> Dataset | None:

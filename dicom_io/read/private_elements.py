@@ -2,16 +2,12 @@
 
 from typing import Any
 
-from pydicom import Dataset
-from pydicom.tag import BaseTag
-
 from dicom_io.instance import PARSING_FAILURES
 from dicom_io.read.elements import TAG_BITS, Elements
+from dicom_io.read.plain_values import PLAIN_VR, plain_value
 
 CREATOR_VR = "LO"
 FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
-# The value representations whose bytes mean the same in every object.
-PLAIN_VR = {"AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US"}
 
 
 class NotDecided(Exception):
@@ -44,14 +40,15 @@ def private_value(elements: Elements, key: int | None) -> tuple[bool, Any]:
     NotDecided
         The value is a sequence, text in some character set, or of an unknown kind.
     """
-    element = None if key is None else elements.raw(key)
-    if element is None:
-        if key is not None and elements.layout.has_items(key):
+    if key is None:
+        return False, None
+    if elements.bytes_of(key) is None:
+        if elements.layout.has_items(key):
             raise NotDecided
         return False, None
-    if element.VR not in PLAIN_VR:
+    if elements.layout.vrs[elements.layout.places[key]] not in PLAIN_VR:
         raise NotDecided
     try:
-        return True, Dataset({element.tag: element})[BaseTag(element.tag)].value
+        return True, plain_value(elements, key)
     except PARSING_FAILURES:
         return False, None

@@ -112,9 +112,10 @@ def arrange(frames: Sequence[FrameHeader]) -> Slots:
     """
     times = echo_times(frames)
     indices, n_slices = slice_indices(frames)
+    echo_of = {time: _nearest(times, time) for time in {frame.echo_time_ms for frame in frames}}
     slots: dict[Slot, list[FrameHeader]] = {}
     for frame, index in zip(frames, indices, strict=True):
-        slots.setdefault((frame.part, _nearest(times, frame.echo_time_ms), index), []).append(frame)
+        slots.setdefault((frame.part, echo_of[frame.echo_time_ms], index), []).append(frame)
     images = _declared(frames, "n_images_declared")
     return Slots(
         echo_times_ms=times,
@@ -196,8 +197,8 @@ def slice_indices(frames: Sequence[FrameHeader]) -> tuple[list[int], int]:
         Orientations differ, or the positions are no multiples of one step.
     """
     normal = normal_of(frames[0])
-    for frame in frames:
-        if np.abs(np.array(frame.orientation) - np.array(frames[0].orientation)).max() > 10 * DIRECTION_TOLERANCE:
+    for orientation in {frame.orientation for frame in frames}:
+        if np.abs(np.array(orientation) - np.array(frames[0].orientation)).max() > 10 * DIRECTION_TOLERANCE:
             raise GeometryUnusable("the images have different orientations; send one acquisition at a time.")
     distances = np.array([frame.position for frame in frames]) @ normal
     distinct = _distinct(np.sort(distances), 0.01)
