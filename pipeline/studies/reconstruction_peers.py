@@ -45,7 +45,7 @@ class _Done:
 
 
 def bart_rows(case: BenchCase, sensitivities: Tensor, quick: bool) -> Iterator[tuple[Row, Tensor | None]]:
-    """Yield BART's sensitivities, unless quick, and its reconstructions with several settings, scored, and their images."""
+    """Yield BART's sensitivities, unless quick, and its reconstructions with several settings, scored, with images."""
     program = shutil.which("bart")
     if program is None:
         yield Row(_BART, "", case.name, remark="not installed: apt-get install bart"), None
