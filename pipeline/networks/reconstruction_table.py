@@ -43,7 +43,7 @@ RECONSTRUCTION_NETWORKS: dict[str, ReconstructionSpec] = {
             citation="Hammernik 2018, doi:10.1002/mrm.26977; six iterations with a U-Net as in the 3D-EPI study",
             make=VariationalNetwork,
             n_parameters=202_476,
-            ours="widths 16-32-64, one U-Net for all iterations, no bias, start by conjugate gradients",
+            ours="widths 16-32-64, one U-Net for all iterations, no bias, begins with wavelet-sparse images",
         ),
         ReconstructionSpec(
             name="reconnet3d",
