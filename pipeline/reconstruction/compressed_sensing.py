@@ -209,7 +209,8 @@ def _reconstructed(
         found = accelerated_proximal_gradient(
             gradient_step, proximal_of(projected), projected, n_iterations=n_iterations, on_iteration=tell
         )
-        images.append(images_of_readouts(found))
+        # The samples say nothing of voxels that no coil sees; only the wavelets spread signal to them.
+        images.append(images_of_readouts(found) * sensitivities.ne(0).any(0))
     return torch.cat(images)
 
 
