@@ -1,5 +1,6 @@
 """Is every image of a part scaled like the others? A slope or a zero changed on the way would turn the phase unseen."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ SMALLEST_SLOPE = 1e-12
 SAME_ZERO = 0.02
 FEWEST_OF_A_SIGN = 0.05
 FARTHEST_SCALE = 10.0
+MOST, FEWEST_FRAMES = 0.6, 3
+GAIN_DIGITS = 6
 REMEDY = "export the images with their original rescaling"
 
 
@@ -41,6 +44,7 @@ def require_one_scale(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, st
     if not all(frame.values.has_own_scale for frame in frames):
         _require_equal(frames, names)
     _require_near_scales(frames, names)
+    _require_usual_scale(chosen, names)
     _require_one_zero(complex_frames, names)
 
 
@@ -77,6 +81,33 @@ def _require_near_scales(frames: Sequence[FrameHeader], names: Mapping[str, str]
                 f"{names[frame.sop_instance_uid]}: {named('RescaleSlope')} times the manufacturer's own scale of the "
                 f"image is {frame.values.gain:.3g}, in most images {usual:.3g}; {REMEDY}."
             )
+
+
+def _require_usual_scale(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
+    """Refuse one manufacturer's own scale among images that were scaled together.
+
+    Philips scales the images of an echo all alike (Ingenia Elition X 5.7.1, Achieva 5.3.0) or each on its own. Where
+    most of those with one rescaling have one scale slope, or the reverse, another one was changed on the way.
+    """
+    groups: dict[tuple[object, ...], list[FrameHeader]] = {}
+    for (part, echo, _), frame in chosen.items():
+        if part is not Part.PHASE and frame.values.has_own_scale:
+            slope = _slope(frame.values)
+            groups.setdefault((part, echo, slope, frame.values.intercept), []).append(frame)
+            groups.setdefault((part, echo, _rounded(frame.values.gain / slope)), []).append(frame)
+    for frames in groups.values():
+        usual, count = Counter(_rounded(frame.values.gain) for frame in frames).most_common(1)[0]
+        odd = next((frame for frame in frames if _rounded(frame.values.gain) != usual), None)
+        if odd is not None and len(frames) >= FEWEST_FRAMES and count >= MOST * len(frames):
+            raise ContradictoryHeader(
+                f"{names[odd.sop_instance_uid]}: {named('RescaleSlope')} times the manufacturer's own scale of the "
+                f"{odd.part} image is {odd.values.gain:.7g}, in most images that were scaled with it {usual:.7g}; "
+                f"{REMEDY}."
+            )
+
+
+def _rounded(gain: float) -> float:
+    return float(f"{gain:.{GAIN_DIGITS}g}")
 
 
 def _require_one_zero(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> None:

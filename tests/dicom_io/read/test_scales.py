@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from dicom_io.errors import ContradictoryHeader, MissingAttribute, Permanent
 from dicom_io.read.reader import read_source
-from node.reading_study.subjects import Subject, encoded, simulated_subjects
+from node.reading_study.subjects import Subject, encoded, real_subjects, simulated_subjects
 
 Change = Callable[[list[Dataset]], None]
 
@@ -82,6 +82,31 @@ def test_an_acquisition_without_private_elements_is_read_where_all_slopes_are_eq
                 dataset.RescaleSlope, dataset.RealWorldValueMappingSequence[0].RealWorldValueSlope = "1.25", 1.25
 
     assert read_source(saved(subjects["philips_classic"], strip, tmp_path)).vendor == "Philips"
+
+
+@pytest.mark.parametrize("changed", ["slope", "scale slope"])
+@pytest.mark.parametrize("folder", ["classic", "enhanced"])
+def test_one_image_of_a_series_that_philips_scaled_alike_cannot_have_another_scale(
+    tmp_path: Path, data_dir: Path, folder: str, changed: str
+) -> None:
+    def change(objects: list[Dataset]) -> None:
+        image = item = objects[0]
+        if folder == "enhanced":
+            image = objects[0].PerFrameFunctionalGroupsSequence[0]
+            item = image[0x2005, 0x140F].value[0]
+            del image.RealWorldValueMappingSequence
+        elif changed == "slope":
+            del image.RealWorldValueMappingSequence
+        if changed == "scale slope":
+            item[0x2005, 0x100E].value *= 1.37
+            return
+        rescaling = image.PixelValueTransformationSequence[0] if folder == "enhanced" else image
+        rescaling.RescaleSlope = "1.7694579"
+
+    name = f"philips_ingenia_571_2echo_gre/{folder}"
+    subject = next(subject for subject in real_subjects(data_dir) if subject.name == name)
+    with pytest.raises(ContradictoryHeader, match=r"of the magnitude image is 0\.00042111"):
+        read_source(saved(subject, change, tmp_path))
 
 
 def saved(subject: Subject, change: Change, folder: Path) -> list[Path]:
