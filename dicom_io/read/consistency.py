@@ -14,7 +14,7 @@ from dicom_io.read.sorting import Slot
 from dicom_io.series import Part
 
 HALF_A_SLICE = 0.5
-MOST = 0.6
+MOST, NEARLY_ALL = 0.6, 0.8
 SAME_EXTENT = 0.05
 INTERPOLATED = 1.2
 REMEDY = "ask the sender for intact headers"
@@ -26,9 +26,9 @@ def require_consistent(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, s
     Raises
     ------
     ContradictoryHeader
-        EchoNumbers against EchoTime, SliceLocation and InStackPositionNumber against the position, InstanceNumber
-        against the part, ReconstructionDiameter against PixelSpacing, position and orientation against the isocentre,
-        PixelRepresentation, BitsStored or RescaleSlope of one image against the others'.
+        EchoNumbers and the order of frames against EchoTime, SliceLocation and InStackPositionNumber against the
+        position, InstanceNumber against the part, ReconstructionDiameter against PixelSpacing, position and orientation
+        against the isocentre, PixelRepresentation, BitsStored or RescaleSlope of one image against the others'.
     PhaseScaleUnknown
         By RescaleIntercept and RescaleSlope real or imaginary values could have one sign only.
     """
@@ -36,6 +36,7 @@ def require_consistent(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, s
     require_one_scale(chosen, names)
     _require_echo_numbers(chosen, names)
     _require_echo_of_objects(chosen, names)
+    _require_order_of_echoes(chosen, names)
     _require_slice_order(chosen, names)
     _require_order_of_parts(chosen, names)
     for frame in chosen.values():
@@ -91,6 +92,29 @@ def _require_echo_of_objects(chosen: Mapping[Slot, FrameHeader], names: Mapping[
             raise ContradictoryHeader(
                 f"{names[min(mixed)]}: by {named('EffectiveEchoTime')} its {part} frames belong to different echoes, "
                 f"though there is one object for each echo; {REMEDY}."
+            )
+
+
+def _require_order_of_echoes(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
+    """Refuse an object of which the echoes of one slice follow each other in another order than those of nearly all.
+
+    A scanner writes the frames of an object by rule, so two echo times that were exchanged on the way stand out.
+    """
+    held: dict[tuple[str, Part, int], list[tuple[int, int]]] = {}
+    for (part, echo, index), frame in chosen.items():
+        if frame.frame_number is not None:
+            held.setdefault((frame.sop_instance_uid, part, index), []).append((frame.frame_number, echo))
+    orders: dict[str, dict[tuple[Part, int], tuple[int, ...]]] = {}
+    for (uid, part, index), frames in held.items():
+        orders.setdefault(uid, {})[part, index] = tuple(echo for _, echo in sorted(frames))
+    for uid, found in orders.items():
+        usual, count = Counter(found.values()).most_common(1)[0]
+        odd = [place for place, order in found.items() if order != usual]
+        if odd and count >= NEARLY_ALL * len(found):
+            part, index = min(odd)
+            raise ContradictoryHeader(
+                f"{names[uid]}: by {named('EffectiveEchoTime')} the {part} frames of slice {index + 1} are of other "
+                f"echoes than their place among the frames says; {REMEDY}."
             )
 
 

@@ -188,3 +188,19 @@ def test_a_slice_exchanged_between_the_objects_of_two_echoes_is_refused(tmp_path
     first.EffectiveEchoTime, second.EffectiveEchoTime = second.EffectiveEchoTime, first.EffectiveEchoTime
     with pytest.raises(errors.ContradictoryHeader, match="one object for each echo"):
         read_source(scanner.save(objects, tmp_path))
+
+
+@pytest.mark.parametrize("part", ["M", "P"])
+def test_echoes_exchanged_between_two_frames_of_one_object_are_refused(tmp_path: Path, part: str) -> None:
+    dataset = next(subject for subject in simulated_subjects() if subject.name == "philips_enhanced").objects[0]
+    read_source(scanner.save([dataset], tmp_path / "true"))
+    frames = [
+        frame
+        for frame in dataset.PerFrameFunctionalGroupsSequence
+        if frame.MRImageFrameTypeSequence[0].FrameType[3] == part
+        and frame.FrameContentSequence[0].InStackPositionNumber == 2
+    ]
+    first, second = (frame.MREchoSequence[0] for frame in frames[:2])
+    first.EffectiveEchoTime, second.EffectiveEchoTime = second.EffectiveEchoTime, first.EffectiveEchoTime
+    with pytest.raises(errors.ContradictoryHeader, match="frames of slice 2 are of other echoes"):
+        read_source(scanner.save([dataset], tmp_path / "exchanged"))
