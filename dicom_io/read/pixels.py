@@ -56,6 +56,7 @@ UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 RANGE_TOLERANCE = 1e-3
 FILLED = 0.95
 COHERENT = 0.2
+PADDING = 1
 
 jpeg_lossless.register()
 
@@ -71,6 +72,8 @@ def decode(path: Path) -> np.ndarray:
         No decoder for the compression.
     NotFiniteValues
         Floating point pixels hold NaN or infinity.
+    ContradictoryHeader
+        There are more pixels than the matrix and the number of frames account for.
     """
     with quietly():
         dataset = _opened(path)
@@ -137,7 +140,7 @@ def plain_pixels(opened: Opened, conclusions: Conclusions) -> PlainPixels | None
         return None
     with quietly():
         form = conclusions.of(_plain_form, whole_view(opened), None)
-    if form is None or math.prod(form[0]) * form[1].itemsize > place.length:
+    if form is None or not 0 <= place.length - math.prod(form[0]) * form[1].itemsize <= PADDING:
         return None
     return PlainPixels(place.offset, *form)
 
@@ -178,9 +181,16 @@ def _require_length(dataset: Dataset, element: str, shape: tuple[int, int, int])
         require_plausible(attribute(dataset, element) or b"", shape)
         return
     due = math.prod(shape) * _count(dataset, "BitsAllocated") // 8
-    present = len(attribute(dataset, element) or b"")
-    if present < due:
-        raise TruncatedPixelData(f"{named(element)} holds {present} bytes where {due} are due; {RESEND}.")
+    present = attribute(dataset, element) or b""
+    if len(present) < due:
+        raise TruncatedPixelData(f"{named(element)} holds {len(present)} bytes where {due} are due; {RESEND}.")
+    # Some writers pad with one value; a row more of different ones means that the image is larger than its header says.
+    surplus = present[due:]
+    if len(surplus) > due // (shape[0] * shape[1]) and len(set(surplus)) > 1:
+        raise ContradictoryHeader(
+            f"{named(element)} holds {len(present)} bytes, but {named('Rows')}, {named('Columns')} and "
+            f"{named('NumberOfFrames')} account for {due} of them only; ask the sender for intact headers."
+        )
 
 
 def _decoded(dataset: Dataset) -> np.ndarray:

@@ -40,6 +40,24 @@ def test_compressed_pixels_cut_short_are_truncated(tmp_path: Path) -> None:
         decode(path)
 
 
+@pytest.mark.parametrize("keyword", ["Rows", "Columns"])
+def test_more_pixels_than_the_header_accounts_for_are_not_read_as_a_smaller_image(tmp_path: Path, keyword: str) -> None:
+    objects = scanner.classic(SCAN, "SIEMENS", "MP", scanner.as_siemens)
+    for dataset in objects:
+        dataset[keyword].value //= 2
+    with pytest.raises(errors.ContradictoryHeader, match=r"2880 bytes, but Rows .* account for 1440 of them only"):
+        read_echo_series(scanner.save(objects, tmp_path))
+
+
+def test_a_few_bytes_of_padding_after_the_pixels_do_no_harm(tmp_path: Path) -> None:
+    objects = scanner.classic(SCAN, "SIEMENS", "MP", scanner.as_siemens)
+    expected = read_echo_series(scanner.save(objects, tmp_path / "plain"))
+    for dataset in objects:
+        dataset.PixelData += bytes(6)
+    found = read_echo_series(scanner.save(objects, tmp_path / "padded"))
+    assert np.array_equal(found.phase, expected.phase)
+
+
 def test_an_unknown_compression_is_named(tmp_path: Path) -> None:
     dataset = scanner.classic(SCAN, "SIEMENS", "P", scanner.as_siemens)[0]
     (path,) = scanner.save([dataset], tmp_path)
