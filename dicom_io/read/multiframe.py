@@ -14,7 +14,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-from dicom_io.errors import MissingAttribute
+from dicom_io.errors import ContradictoryHeader, MissingAttribute
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, text
 from dicom_io.read.elements import FURTHER_ITEMS, TAG, TAG_BITS, Cutter, Elements, Layouts, NotPlain, items_of
 from dicom_io.read.opening import CHARACTER_SET, Opened
@@ -244,8 +244,20 @@ class FrameView:
         return None
 
     def creators(self, group: int) -> list[str]:
-        """Return the creators of a group's private elements at the object's top level."""
-        return list(self.dataset.private_creators(group))
+        """Return the creators of a group's private elements at the object's top level.
+
+        Raises
+        ------
+        ContradictoryHeader
+            A creator is stored as something that is no text (PS3.5 section 7.8.1).
+        """
+        try:
+            return list(self.dataset.private_creators(group))
+        except PARSING_FAILURES as failure:
+            raise ContradictoryHeader(
+                f"A private creator of group {group:04x} is stored as something other than text; ask the sender for "
+                "intact headers."
+            ) from failure
 
     def private(self, creator: str, group: int, offset: int) -> object:
         """Return the value of a private attribute for this frame, or None.

@@ -20,7 +20,7 @@ from dicom_io.read.multiframe import MACRO_OF, FrameView
 
 UNDEFINED = 0xFFFFFFFF
 SHORTEST_ELEMENT, LONGEST_HEADER = 8, 12
-ODD_GROUP, LAST_BLOCK = 0x10000, 0xFF
+ODD_GROUP, FIRST_BLOCK, LAST_BLOCK = 0x10000, 0x10, 0xFF
 REMEDY = "ask the sender for intact headers"
 LONG_VRS = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
@@ -114,7 +114,9 @@ def _require_forms(elements: Elements) -> None:
     for key, stored in zip(elements.layout.keys, elements.layout.vrs, strict=True):
         tag = key & TAG
         expected = EXPECTED.get(tag)
-        if expected is None and tag & ODD_GROUP and tag & 0xFFFF > LAST_BLOCK:
+        if tag & ODD_GROUP and FIRST_BLOCK <= tag & 0xFFFF <= LAST_BLOCK:
+            expected = "LO"
+        elif expected is None and tag & ODD_GROUP and tag & 0xFFFF > LAST_BLOCK:
             expected = _private_form(tag, creators.get((key >> TAG_BITS, tag >> 8), ""))
         if expected is None or stored in (None, "UN", expected) or {stored, expected} <= TEXT_VRS:
             continue

@@ -75,3 +75,12 @@ def test_no_object_of_a_scanner_or_a_publisher_says_anything_twice(
             refusals.append(str(refusal))
     assert judged > 60
     assert not [sentence for sentence in refusals if "twice" in sentence or "stored as" in sentence]
+
+
+@pytest.mark.parametrize("form", [b"UL", b"FL", b"OB"])
+def test_a_private_creator_called_a_number_is_refused(subjects: dict[str, Subject], form: bytes) -> None:
+    file = encoded(subjects["siemens_xa_classic"].objects[0])
+    mark = spelled(Tag(0x0021, 0x0011))
+    assert file.count(mark + b"LO") == 1
+    with pytest.raises(ContradictoryHeader, match=r"creator|is stored as"):
+        read_frame_headers(file.replace(mark + b"LO", mark + form))
