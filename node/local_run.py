@@ -20,6 +20,7 @@ from node.convert import PPB_PER_PPM, maps_artefact, root_mean_square
 from node.nifti import sha256_of, write_volume
 from node.object_kinds import UNIT_OF_KIND, ObjectKind
 from node.objects import Outcome, Regions, Wanted, make_objects, measure_regions
+from node.region_values import trust_in_ppb
 from node.result_page import result_page
 from node.run_sentences import describe_run, describe_twin, is_fallback
 from node.software import software
@@ -196,19 +197,6 @@ def region_in_ppb(region: RegionMeasurement) -> dict[str, Any]:
         "n_voxels": int(region.n_voxels),
     }
     return values | trust_in_ppb(vars(region))
-
-
-def trust_in_ppb(region: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a region [ppm] has beside a learned map for people [ppb, %]: nothing where no such map was made."""
-    found = {}
-    if region.get("classical_mean") is not None:
-        found["classical_mean_ppb"] = round(region["classical_mean"] * PPB_PER_PPM, 2)
-        found["difference_ppb"] = round((region["mean"] - region["classical_mean"]) * PPB_PER_PPM, 2)
-    if region.get("half_width") is not None:
-        found["half_width_ppb"] = round(region["half_width"] * PPB_PER_PPM, 2)
-    if region.get("cone_share") is not None:
-        found["cone_share_percent"] = round(100 * region["cone_share"], 1)
-    return found
 
 
 def use_threads(threads: int) -> None:

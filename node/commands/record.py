@@ -23,7 +23,7 @@ from db.series import Series
 from db.session import Database, migrate
 from node.commands.console import FAILED, err, out, print_json, print_regions, words
 from node.errors import UnknownSeries
-from node.local_run import trust_in_ppb
+from node.region_values import trust_in_ppb
 from node.settings import load_settings
 
 MOST_ALIKE = 3
