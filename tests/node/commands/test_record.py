@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -263,3 +264,9 @@ def test_show_tells_what_each_revision_has_made(revised: Path, monkeypatch, caps
     assert "revision 2 the present one" in text
     story = json.loads(printed(monkeypatch, capsys, "show", row["key"], "-c", str(revised), "--json"))
     assert [one["revision"] for one in story["revisions"]] == [1, 2]
+
+
+def test_whoever_reads_the_record_does_not_wait_for_the_mathematics() -> None:
+    asked = "import sys, node.commands.record; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stdout.strip() == "False"
