@@ -14,11 +14,12 @@ from dicom_io.kspace.source import geometry_of
 from node.convert import to_grid
 from node.kspace_convert import place_images, shown_shape, to_kspace
 from pipeline.method import Finding, MethodChoice
+from pipeline.networks.weights import verified_digest
 from pipeline.recipe import Recipe
 from pipeline.reconstruction.epi_distortion import straightened, without_distortion
 from pipeline.reconstruction.kspace import Kspace
 from pipeline.reconstruction.run import Reconstructed, reconstruct
-from pipeline.reconstruction.table import DEFAULT_RECONSTRUCTION
+from pipeline.reconstruction.table import DEFAULT_RECONSTRUCTION, find_reconstruction
 
 SORTING, RECONSTRUCTING = "sorting", "reconstruction"
 STEPS = (SORTING, RECONSTRUCTING)
@@ -74,8 +75,15 @@ def reconstruct_scan(
         method=choice.method,
         settings=asdict(recipe.reconstruction_settings),
         findings=made.findings,
-        notes=converted.notes,
+        notes=(*converted.notes, *_weights(choice.method)),
     )
+
+
+def _weights(method: str) -> tuple[str, ...]:
+    """Say which weights a learned reconstruction has used: nobody could make its images again without them."""
+    if not find_reconstruction(method).learned:
+        return ()
+    return (f"The images were reconstructed with the weights of {method}, SHA-256 {verified_digest(method)}.",)
 
 
 def _straight(made: Reconstructed, kspace: Kspace, seconds_per_line: float) -> Reconstructed:
