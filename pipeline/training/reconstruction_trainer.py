@@ -16,7 +16,6 @@ from pipeline.training.checkpoints import (
     Checkpoint,
     load_checkpoint,
     refuse_another_training,
-    save_checkpoint,
 )
 from pipeline.training.datasets.chance import Chance
 from pipeline.training.datasets.kspace_heads import head_material
@@ -25,7 +24,7 @@ from pipeline.training.precision import Extent, autocast_for, chosen_precision, 
 from pipeline.training.reconstruction_losses import reconstruction_loss
 from pipeline.training.reconstruction_plans import ReconstructionPlan, find_reconstruction_plan
 from pipeline.training.reconstruction_scores import held_out_slabs, image_scores
-from pipeline.training.trainer import Listener, Outcome, TrainingSettings, follow
+from pipeline.training.trainer import Listener, Outcome, TrainingLoop, TrainingSettings, follow
 
 _LEAST_PATCH = 4
 _FIRST_HEADS = 3
@@ -76,7 +75,7 @@ def train_reconstruction(
         return training.run(listener or Listener())
 
 
-class ReconstructionTraining:
+class ReconstructionTraining(TrainingLoop):
     """A reconstruction network under training."""
 
     def __init__(
@@ -129,41 +128,7 @@ class ReconstructionTraining:
         """Take steps until the end; save and return the last state."""
         found = held_out_slabs(self.plan.example, self.patch, self.settings.n_validation)
         self._held_out = [example.to(self.device) for example in found]
-        reason = self._reason_to_end()
-        while not reason:
-            began = time.monotonic()
-            loss = self._step()
-            if self.state.step % self.settings.validate_every == 0:
-                self._validate()
-                listener.on_validation(self.state.history)
-            self.state.seconds += time.monotonic() - began
-            listener.on_step(self.state.step, self.progress, loss)
-            reason = "interrupted" if listener.should_stop() else self._reason_to_end()
-            if not reason and time.monotonic() - self._saved_at > self.settings.save_every_s:
-                self.save()
-        last = self.state.history[-1]["step"] if self.state.history else -1
-        if reason != "interrupted" and last != self.state.step:
-            self._validate()
-            listener.on_validation(self.state.history)
-        self.state.facts["ended_by"] = reason
-        self.save()
-        return Outcome(self.state, reason)
-
-    @property
-    def progress(self) -> float:
-        """Return the share of the training that is done."""
-        steps, hours = self.settings.steps, self.settings.hours
-        if steps is not None:
-            return min(1.0, self.state.step / max(steps, 1))
-        return min(1.0, self.state.seconds / 3600 / hours) if hours else 0.0
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        state = self.state
-        state.model, state.average = self.network.state_dict(), self.average.state_dict()
-        state.optimiser = self.optimiser.state_dict()
-        save_checkpoint(state, self.folder)
-        self._saved_at = time.monotonic()
+        return self.take_steps(listener)
 
     def shown(self, showing: int) -> KspaceExample:
         """Return the example of one showing, which its number and the seed decide alone."""
@@ -172,15 +137,6 @@ class ReconstructionTraining:
         index = chance.integer(max(0, newest - self.plan.n_heads + 1), newest)
         material = head_material("training", self.settings.seed, index)
         return self.plan.example(material, chance, self.patch).to(self.device)
-
-    def _reason_to_end(self) -> str:
-        steps, hours, history = self.settings.steps, self.settings.hours, self.state.history
-        if steps is not None and self.state.step >= steps:
-            return "steps"
-        if hours is not None and self.state.seconds >= hours * 3600:
-            return "hours"
-        waited = sum(row["step"] > self.state.best_step for row in history)
-        return "early stop" if waited >= self.settings.patience else ""
 
     def _step(self) -> float:
         step = self.state.step

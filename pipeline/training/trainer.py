@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,7 +175,74 @@ def train(
         return training.run(stream, listener or Listener())
 
 
-class Training:
+class TrainingLoop(ABC):
+    """What every training does alike: steps until its end, with validations and checkpoints on the way."""
+
+    settings: TrainingSettings
+    folder: Path
+    network: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    state: Checkpoint
+    _saved_at: float
+
+    @abstractmethod
+    def _step(self) -> float:
+        """Take one step; return its loss."""
+
+    @abstractmethod
+    def _validate(self) -> None:
+        """Score the held-out samples, and add a row to the history."""
+
+    def take_steps(self, listener: Listener) -> Outcome:
+        """Take steps until the end; save and return the last state."""
+        reason = self._reason_to_end()
+        while not reason:
+            began = time.monotonic()
+            loss = self._step()
+            if self.state.step % self.settings.validate_every == 0:
+                self._validate()
+                listener.on_validation(self.state.history)
+            self.state.seconds += time.monotonic() - began
+            listener.on_step(self.state.step, self.progress, loss)
+            reason = "interrupted" if listener.should_stop() else self._reason_to_end()
+            if not reason and time.monotonic() - self._saved_at > self.settings.save_every_s:
+                self.save()
+        last = self.state.history[-1]["step"] if self.state.history else -1
+        if reason != "interrupted" and last != self.state.step:
+            self._validate()
+            listener.on_validation(self.state.history)
+        self.state.facts["ended_by"] = reason
+        self.save()
+        return Outcome(self.state, reason)
+
+    @property
+    def progress(self) -> float:
+        """Return the share of the training that is done."""
+        steps, hours = self.settings.steps, self.settings.hours
+        if steps is not None:
+            return min(1.0, self.state.step / max(steps, 1))
+        return min(1.0, self.state.seconds / 3600 / hours) if hours else 0.0
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = self.state
+        state.model, state.average = self.network.state_dict(), self.average.state_dict()
+        state.optimiser = self.optimiser.state_dict()
+        save_checkpoint(state, self.folder)
+        self._saved_at = time.monotonic()
+
+    def _reason_to_end(self) -> str:
+        steps, hours, history = self.settings.steps, self.settings.hours, self.state.history
+        if steps is not None and self.state.step >= steps:
+            return "steps"
+        if hours is not None and self.state.seconds >= hours * 3600:
+            return "hours"
+        waited = sum(row["step"] > self.state.best_step for row in history)
+        return "early stop" if waited >= self.settings.patience else ""
+
+
+class Training(TrainingLoop):
     """A network under training."""
 
     def __init__(
@@ -238,55 +306,13 @@ class Training:
     def run(self, stream: ExampleStream, listener: Listener) -> Outcome:
         """Take steps until the end; save and return the last state."""
         self._held_out = held_out_examples(self.recipe, self.settings.n_validation, self.spec.needs_start, self.device)
-        reason = self._reason_to_end()
-        while not reason:
-            began = time.monotonic()
-            loss = self._step(stream)
-            if self.state.step % self.settings.validate_every == 0:
-                self._validate()
-                listener.on_validation(self.state.history)
-            self.state.seconds += time.monotonic() - began
-            listener.on_step(self.state.step, self.progress, loss)
-            reason = "interrupted" if listener.should_stop() else self._reason_to_end()
-            if not reason and time.monotonic() - self._saved_at > self.settings.save_every_s:
-                self.save()
-        last = self.state.history[-1]["step"] if self.state.history else -1
-        if reason != "interrupted" and last != self.state.step:
-            self._validate()
-            listener.on_validation(self.state.history)
-        self.state.facts["ended_by"] = reason
-        self.save()
-        return Outcome(self.state, reason)
+        self._stream = stream
+        return self.take_steps(listener)
 
-    @property
-    def progress(self) -> float:
-        """Return the share of the training that is done."""
-        steps, hours = self.settings.steps, self.settings.hours
-        if steps is not None:
-            return min(1.0, self.state.step / max(steps, 1))
-        return min(1.0, self.state.seconds / 3600 / hours) if hours else 0.0
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        state = self.state
-        state.model, state.average = self.network.state_dict(), self.average.state_dict()
-        state.optimiser = self.optimiser.state_dict()
-        save_checkpoint(state, self.folder)
-        self._saved_at = time.monotonic()
-
-    def _reason_to_end(self) -> str:
-        steps, hours, history = self.settings.steps, self.settings.hours, self.state.history
-        if steps is not None and self.state.step >= steps:
-            return "steps"
-        if hours is not None and self.state.seconds >= hours * 3600:
-            return "hours"
-        waited = sum(row["step"] > self.state.best_step for row in history)
-        return "early stop" if waited >= self.settings.patience else ""
-
-    def _step(self, stream: ExampleStream) -> float:
+    def _step(self) -> float:
         step = self.state.step
         first = step * self.batch
-        examples = [stream.shown(showing) for showing in range(first, first + self.batch)]
+        examples = [self._stream.shown(showing) for showing in range(first, first + self.batch)]
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         # Seeded by the step, so that dropout goes on after a stop as it would have.
