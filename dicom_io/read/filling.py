@@ -11,6 +11,7 @@ from dicom_io.instance import naming
 from dicom_io.read.assembly import Assembly
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.pixels import PlainPixels, decode
+from dicom_io.read.scales import require_stated_range
 from dicom_io.read.sorting import Slot
 from dicom_io.read.vendors.convention import PhaseScale, StoredValues
 from dicom_io.series import Part
@@ -42,7 +43,7 @@ def filled(assembly: Assembly, scales: Mapping[StoredValues, PhaseScale]) -> tup
     Raises
     ------
     dicom_io.errors.Permanent
-        An object's pixels cannot be decoded.
+        An object's pixels cannot be decoded, or contradict what its header says of them.
     """
     shape = (len(assembly.slots.echo_times_ms), *assembly.geometry.shape)
     stored = {part: np.empty(shape, dtype=np.float32) for part in assembly.parts}
@@ -57,6 +58,10 @@ def filled(assembly: Assembly, scales: Mapping[StoredValues, PhaseScale]) -> tup
                 _rescale(values, rescaling, stored[part][echo, index])
                 extremes[part][echo, index] = ends
                 steps[part][:, echo, index, 0] = rescaling.slope, rescaling.intercept, rescaling.factor
+    for part in assembly.parts:
+        if part is not Part.PHASE:
+            frames = [assembly.chosen[part, echo, index] for echo, index in np.ndindex(*shape[:2])]
+            require_stated_range(frames, extremes[part].reshape(-1, 2), assembly.name_of)
     first, second = (_image(stored[part], extremes[part], *steps[part]) for part in assembly.parts)
     return first, second
 

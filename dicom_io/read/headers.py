@@ -49,7 +49,8 @@ class FrameHeader:
     Counts called `declared` are what the protocol says there will be, None where it says nothing. `objections` are
     reasons why this frame cannot become part of a map. `acquired_at` is a time as written, to tell scans apart.
     `slice_location`, `stack_position`, `acquisition_number`, `coil` and `stack` are second witnesses, and so are
-    `acquired_matrix`, the points that were measured in plane, and `reconstruction_diameter_mm`.
+    `acquired_matrix`, the points that were measured in plane, `reconstruction_diameter_mm`, and `stated_range`, the
+    lowest and highest stored value.
     """
 
     sop_class_uid: str
@@ -87,6 +88,7 @@ class FrameHeader:
     reconstruction_diameter_mm: float | None = None
     acquired_matrix: tuple[int, ...] = ()
     stack_position: int | None = None
+    stated_range: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary of numbers, strings and lists."""
@@ -99,7 +101,7 @@ class FrameHeader:
         fields["part"] = Part(fields["part"])
         fields["values"] = StoredValues(**fields["values"])
         fields["objections"] = tuple(Objection(**item) for item in fields["objections"])
-        for name in ("position", "orientation", "pixel_spacing", "acquired_matrix"):
+        for name in ("position", "orientation", "pixel_spacing", "acquired_matrix", "stated_range"):
             fields[name] = tuple(fields.get(name, ()))
         return cls(**fields)
 
@@ -354,6 +356,7 @@ OWN_FIELDS: Mapping[str, Callable[[FrameView, Any], Any]] = {
     "position": lambda view, vendor: _vector(view, "ImagePositionPatient", 3),
     "stack_position": lambda view, vendor: _integer(view, "InStackPositionNumber"),
     "values": _stored_values,
+    "stated_range": lambda view, vendor: vendor.stated_range(view, _part(view, vendor)) if vendor else (),
     "instance_number": lambda view, vendor: _integer(view, "InstanceNumber"),
     "acquired_at": lambda view, vendor: _acquired_at(view),
     "slice_location": lambda view, vendor: number(view.get("SliceLocation"), "SliceLocation"),

@@ -19,6 +19,7 @@ FEWEST_OF_A_SIGN = 0.05
 FARTHEST_SCALE = 10.0
 MOST, FEWEST_FRAMES = 0.6, 3
 GAIN_DIGITS = 6
+LEAST_OF_STATED, MOST_OF_STATED = 0.75, 1.02
 REMEDY = "export the images with their original rescaling"
 
 
@@ -69,6 +70,40 @@ def _require_equal(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> N
                 f"{names[frame.sop_instance_uid]}: {named('RescaleSlope')} is {_slope(frame.values):g}, in "
                 f"{names[first.sop_instance_uid]} {_slope(first.values):g}, and nothing in the headers proves that "
                 f"the scanner scaled {frame.part} images one by one; {REMEDY}."
+            )
+
+
+def require_stated_range(frames: Sequence[FrameHeader], ends: np.ndarray, names: Mapping[str, str]) -> None:
+    """Refuse images scaled each on its own whose stored values are not within what their own scale says.
+
+    A scale that came from another image would change nothing else that a header shows.
+
+    Parameters
+    ----------
+    frames
+        Of one part.
+    ends
+        Lowest and highest stored value of each, `(frame, 2)`.
+    names
+        How sentences call their objects.
+
+    Raises
+    ------
+    ContradictoryHeader
+        An image holds more, or far less, than its header says.
+    """
+    if len({_rounded(frame.values.gain) for frame in frames}) == 1:
+        return
+    for frame, (low, high) in zip(frames, ends, strict=True):
+        if len(frame.stated_range) != 2:
+            continue
+        zero = _zero(frame.values)
+        stated = max(frame.stated_range[1] - zero, zero - frame.stated_range[0])
+        found = max(high - zero, zero - low)
+        if not LEAST_OF_STATED * stated - 1 <= found <= MOST_OF_STATED * stated + 1:
+            raise ContradictoryHeader(
+                f"{names[frame.sop_instance_uid]}: the {frame.part} image has stored values up to {found:g} from "
+                f"zero, by the manufacturer's own scale and range they go to {stated:.6g}; {REMEDY}."
             )
 
 

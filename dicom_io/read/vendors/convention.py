@@ -89,7 +89,8 @@ class Vendor:
 
     `field_sign` is +1 where the stored phase grows with the magnetic field, −1 where it falls. `has_alternating_slices`
     marks scanners whose complex slices may alternate in sign. `counts_are_exact` is false where interpolation may make
-    more slices than were declared. `private_witnesses` yields what each private attribute calls the part. `caveat` is a
+    more slices than were declared. `stated_range` gives the lowest and highest stored value of a frame as private
+    attributes have it, or nothing. `private_witnesses` yields what each private attribute calls the part. `caveat` is a
     sentence for the report.
     """
 
@@ -100,6 +101,7 @@ class Vendor:
     phase_scale: Callable[[StoredValues], PhaseScale]
     objection: Callable[[FrameView, Part], tuple[str, str] | None] = lambda view, part: None
     gain: Callable[[FrameView, Part], float] = lambda view, part: 1.0
+    stated_range: Callable[[FrameView, Part], tuple[float, ...]] = lambda view, part: ()
     field_sign: int = 1
     has_alternating_slices: bool = False
     counts_are_exact: bool = True

@@ -155,6 +155,21 @@ def gain(view: FrameView, kind: Part) -> float:
     return slope * scale_slope if slope and scale_slope else 0.0
 
 
+def stated_range(view: FrameView, kind: Part) -> tuple[float, ...]:
+    """Return the stored values that (2005,xx0C) and (2005,xx0B), by the frame's own scale, call lowest and highest.
+
+    On Ingenia 5.7.1 and Achieva 5.3.0 the highest is 1 to 4 % above the highest of the image, never below it.
+    """
+    if kind is Part.PHASE:
+        return ()
+    low, high, zero, slope = (
+        number(view.private(MR_001, 0x2005, offset), "RescaleSlope") for offset in (0x0C, 0x0B, 0x0D, 0x0E)
+    )
+    if low is None or high is None or not slope:
+        return ()
+    return low * slope + (zero or 0.0), high * slope + (zero or 0.0)
+
+
 PHILIPS = Vendor(
     name="Philips",
     manufacturers=("PHILIPS",),
@@ -163,5 +178,6 @@ PHILIPS = Vendor(
     phase_scale=phase_scale,
     objection=objection,
     gain=gain,
+    stated_range=stated_range,
     private_witnesses=private_witnesses,
 )

@@ -81,7 +81,7 @@ def _image(shared: Dataset, scan: Scan, place: Place, series: str, number: int) 
     unit = "mrad" if place.part == "P" else "normalized"
     slope, intercept = rescale(image, *_rescaling(place), unit)
     image.RealWorldValueMappingSequence = [_mapping(place, slope, intercept)]
-    scale_slope = _describe_scale(image, place)
+    scale_slope = _describe_scale(image, scan, place)
     private = image.private_block(0x2005, MR_005)
     private.add_new(0x09, "DS", str(image.RescaleIntercept))
     private.add_new(0x0A, "DS", str(image.RescaleSlope))
@@ -98,13 +98,16 @@ def _rescaling(place: Place) -> tuple[float, float]:
     return slope, 0.0 if place.part == "M" else -_MIDDLE * slope
 
 
-def _describe_scale(dataset: Dataset, place: Place) -> float:
-    """Write scale slope and type into the private elements, whose blocks have fixed numbers; return the scale slope."""
+def _describe_scale(dataset: Dataset, scan: Scan, place: Place) -> float:
+    """Write range, scale slope and type into the private blocks, which have fixed numbers; return the scale slope."""
     scale_slope = 1000 / _PHASE_SLOPE if place.part == "P" else _scale_slope(place)
     dataset.add_new(0x20050010, "LO", MR_001)
     dataset.add_new(0x20050014, "LO", MR_005)
     block = dataset.private_block(0x2005, MR_001)
     zero = {"M": 0.0, "P": 2047.5}.get(place.part, float(_MIDDLE))
+    lowest, highest = _true_range(scan, place)
+    block.add_new(0x0B, "FL", highest)
+    block.add_new(0x0C, "FL", lowest)
     block.add_new(0x0D, "FL", zero)
     block.add_new(0x0E, "FL", float(np.float32(scale_slope)))
     block.add_new(0x11, "CS", place.part)
@@ -115,14 +118,24 @@ def _scale_slope(place: Place) -> float:
     return _SCALE_SLOPE * (1 + 0.1 * ((7 * place.index + 3 * place.echo + TYPE_INDEX[place.part]) % 5))
 
 
+def _true_range(scan: Scan, place: Place) -> tuple[float, float]:
+    if place.part == "P":
+        return -np.pi, np.pi
+    values = scan.values(place) * _largest_value(place)
+    return float(values.min()), float(values.max())
+
+
+def _largest_value(place: Place) -> float:
+    # Half of the stored range is for negative values, which a magnitude does not have.
+    return 2 * _LARGEST_VALUE if place.part == "M" else _LARGEST_VALUE
+
+
 def _stored(scan: Scan, place: Place, rescaling: tuple[float, float], scale_slope: float) -> np.ndarray:
     slope, intercept = rescaling
     values = scan.values(place)
     if place.part == "P":
         return (1000 * values - intercept) / slope
-    # Half of the stored range is for negative values, which a magnitude does not have.
-    largest = 2 * _LARGEST_VALUE if place.part == "M" else _LARGEST_VALUE
-    return (values * largest * slope * scale_slope - intercept) / slope
+    return (values * _largest_value(place) * slope * scale_slope - intercept) / slope
 
 
 def _mapping(place: Place, slope: float, intercept: float) -> Dataset:
@@ -171,7 +184,7 @@ def _frame(scan: Scan, place: Place) -> tuple[Dataset, np.ndarray]:
         EchoTime=format_number_as_ds(scan.echo_time_ms(place.echo)),
         EchoNumbers=place.echo + 1,
     )
-    scale_slope = _describe_scale(classic, place)
+    scale_slope = _describe_scale(classic, scan, place)
     groups.add_new(0x20050014, "LO", MR_005)
     groups.private_block(0x2005, MR_005).add_new(0x0F, "SQ", [classic])
     return groups, _stored(scan, place, (slope, intercept), scale_slope)

@@ -7,7 +7,7 @@ import pytest
 from pydicom import Dataset
 
 from dicom_io.errors import ContradictoryHeader, MissingAttribute, Permanent
-from dicom_io.read.reader import read_source
+from dicom_io.read.reader import read_echo_series, read_source
 from node.reading_study.subjects import Subject, encoded, real_subjects, simulated_subjects
 
 Change = Callable[[list[Dataset]], None]
@@ -128,3 +128,22 @@ def test_a_ge_image_that_no_longer_names_its_part_is_not_replaced_by_others(
 
     with pytest.raises(ContradictoryHeader, match=r"\(0043,xx2F\), which says what part it is, is empty"):
         read_source(saved(subjects["ge_classic"], empty, tmp_path))
+
+
+@pytest.mark.parametrize("flavour", ["philips_classic", "philips_real_and_imaginary", "philips_enhanced"])
+def test_scales_of_two_philips_images_that_changed_places_are_seen_by_the_largest_value(
+    tmp_path: Path, subjects: dict[str, Subject], flavour: str
+) -> None:
+    def swap(objects: list[Dataset]) -> None:
+        items = objects
+        if flavour == "philips_enhanced":
+            items = [group[0x2005, 0x140F].value[0] for group in objects[0].PerFrameFunctionalGroupsSequence]
+        scales, kind = [item[0x2005, 0x100E] for item in items], items[0][0x2005, 0x1011].value
+        alike = [number for number, item in enumerate(items) if item[0x2005, 0x1011].value == kind]
+        other = next(number for number in alike if scales[number].value > scales[0].value)
+        scales[0].value, scales[other].value = scales[other].value, scales[0].value
+
+    paths = saved(subjects[flavour], swap, tmp_path)
+    with pytest.raises(ContradictoryHeader, match="own scale and range they go to"):
+        read_echo_series(paths)
+    assert read_source(paths).vendor == "Philips"
