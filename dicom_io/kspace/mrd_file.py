@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from dicom_io.errors import MalformedRawData
+from dicom_io.kspace.directions import as_images_lie, as_stated
 from dicom_io.kspace.mrd_header import header_xml, read_header
 from dicom_io.kspace.readout_heads import READOUT_HEAD
 from dicom_io.kspace.scan import RawScan
@@ -35,13 +36,13 @@ def read_file(path: Path) -> RawScan:
     if not len(rows):
         raise MalformedRawData("The ISMRMRD file holds no readouts; nothing can be reconstructed.")
     samples = [_samples(row, head, number) for number, (row, head) in enumerate(zip(rows["data"], heads, strict=True))]
-    return RawScan(read_header(xml), heads, samples)
+    return as_images_lie(RawScan(read_header(xml), heads, samples))
 
 
 def write_file(path: Path, scan: RawScan) -> None:
     """Write a scan as an ISMRMRD HDF5 file; samples as they are, without trajectories."""
     rows = np.empty(scan.n_readouts, _ROW)
-    rows["head"] = scan.heads
+    rows["head"] = as_stated(scan).heads
     rows["head"]["trajectory_dimensions"] = 0
     for number, samples in enumerate(scan.samples):
         rows["traj"][number] = np.empty(0, np.float32)

@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from dicom_io.errors import MalformedRawData
+from dicom_io.kspace.directions import as_stated
 from dicom_io.kspace.mrd_header import header_xml
 from dicom_io.kspace.readout_heads import READOUT_HEAD
 from dicom_io.kspace.scan import RawScan
@@ -189,7 +190,7 @@ def stream_of(scan: RawScan, config: str = "", is_closed: bool = True) -> Iterat
     if config:
         yield config_message(config)
     yield text_message(Kind.HEADER, scan.header.xml or header_xml(scan.header))
-    for head, samples in zip(scan.heads, scan.samples, strict=True):
+    for head, samples in zip(as_stated(scan).heads, scan.samples, strict=True):
         yield acquisition_message(head, samples)
     if is_closed:
         yield close_message()

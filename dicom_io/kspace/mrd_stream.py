@@ -8,6 +8,7 @@ from typing import overload
 import numpy as np
 
 from dicom_io.errors import IncompleteRawData, MalformedRawData
+from dicom_io.kspace.directions import as_images_lie
 from dicom_io.kspace.mrd_header import read_header
 from dicom_io.kspace.mrd_messages import Kind, Message, MessageWalker
 from dicom_io.kspace.readout_heads import READOUT_HEAD
@@ -63,9 +64,8 @@ def read_stream(path: Path, offset: int = 0, n_bytes: int | None = None) -> RawS
     heads = np.frombuffer(b"".join(message.head for message in readouts), READOUT_HEAD)
     n_waveforms = sum(message.kind is Kind.WAVEFORM for message in messages)
     notes = (f"{n_waveforms} waveform messages were kept and not used.",) if n_waveforms else ()
-    return RawScan(
-        read_header(headers[-1].text), heads, MappedSamples(content, _offsets(readouts, heads), heads), notes
-    )
+    samples = MappedSamples(content, _offsets(readouts, heads), heads)
+    return as_images_lie(RawScan(read_header(headers[-1].text), heads, samples, notes))
 
 
 def first_header(path: Path) -> RawHeader | None:

@@ -1,7 +1,6 @@
 """Siemens twix files (.dat): the last measurement that holds images, and the noise measured before it.
 
-Positions, directions and flags are translated as siemens_to_ismrmrd does. That the phase grows with the field, and that
-the axes point where the header says, has been proven for no file: a note says so.
+Positions, directions and flags are translated as siemens_to_ismrmrd does; `directions` says which way images then lie.
 """
 
 import struct
@@ -16,13 +15,10 @@ import twixtools
 
 from dicom_io.errors import MalformedRawData
 from dicom_io.kspace import readout_heads
+from dicom_io.kspace.directions import as_images_lie
 from dicom_io.kspace.readout_heads import new_heads
 from dicom_io.kspace.scan import CARTESIAN, EPI, Limit, RawHeader, RawScan, Space
 
-UNPROVEN = (
-    "Sign of the phase and direction of the axes are read from the twix file as its format is commonly understood; no "
-    "image of the scanner's own confirms them."
-)
 _FLAGS = {
     "NOISEADJSCAN": readout_heads.NOISE,
     "PATREFSCAN": readout_heads.CALIBRATION,
@@ -80,7 +76,7 @@ def read_twix(path: Path) -> RawScan:
     for head in heads:
         # In nanoseconds, per sample as it was taken, oversampling counted in.
         head["sample_time_us"] = dwells[min(int(head["idx"]["contrast"]), len(dwells) - 1)] if dwells else 0.0
-    return RawScan(header, heads, samples, (UNPROVEN,))
+    return as_images_lie(RawScan(header, heads, samples))
 
 
 def _measurements(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dicom_io.errors import RawHeaderUnusable
 from dicom_io.kspace import readout_heads
+from dicom_io.kspace.directions import turned_about
 from dicom_io.kspace.scan import EPI, RawHeader, RawScan, noise_readouts
 
 _ALIGNMENT = 512
@@ -86,6 +87,7 @@ def write_twix(path: Path, scan: RawScan) -> None:
     RawHeaderUnusable
         The volume has several slices, or its directions are not perpendicular.
     """
+    scan = turned_about(scan)
     noise = noise_readouts(scan)
     others = np.setdiff1d(np.arange(scan.n_readouts), noise)
     measurements = [part for part in (noise, others) if len(part)]

@@ -119,7 +119,7 @@ def test_a_twix_like_file_puts_every_voxel_where_it_was(array, tmp_path: Path) -
     place = geometry_of(scan, GRID.shape, "1.2")
     # The file may hold the partitions the other way round; the patient must not.
     to_simulated = np.linalg.inv(PLACE.affine_lps) @ place.affine_lps
-    for z, y, x in ((0, 18, 16), (2, 20, 21), (3, 17, 14)):
+    for z, y, x in ((1, 18, 16), (2, 20, 21), (4, 17, 14)):
         there = np.rint(to_simulated @ np.array([x, y, z, 1.0])).astype(int)
         truth = lopsided.images[0, there[2], there[1], there[0]].abs()
         assert float(truth) > 0.3

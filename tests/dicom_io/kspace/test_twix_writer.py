@@ -72,8 +72,8 @@ def test_samples_and_places_come_back(tmp_path: Path, handedness: float) -> None
         assert np.array_equal(getattr(found, name), getattr(scan, name)), name
     assert np.array_equal(found.flags, scan.flags)
     place, wanted = (geometry_of(one, SHAPE, "1.2") for one in (found, scan))
-    if handedness < 0:
-        # Right-handed as Siemens counts: written as it is.
+    if handedness > 0:
+        # Right-handed as Siemens counts, all three axes turned about: written as it is.
         assert np.array_equal(found.step_2, scan.step_2)
         np.testing.assert_allclose(place.affine_lps, wanted.affine_lps, atol=1e-4)
     else:
@@ -82,7 +82,7 @@ def test_samples_and_places_come_back(tmp_path: Path, handedness: float) -> None
 
 
 def test_a_volume_that_is_turned_keeps_every_voxel_in_its_place(tmp_path: Path) -> None:
-    scan = scan_of()
+    scan = scan_of(handedness=-1.0)
     found = written(tmp_path, scan)
     volumes = []
     for one in (scan, found):
