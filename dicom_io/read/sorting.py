@@ -283,14 +283,20 @@ def _common(lacking: Mapping[tuple[Part, int], list[int]], slots: Slots) -> list
     phrases = [f"every echo lacks {_slices(sorted(everywhere))}"] if everywhere and n_echoes > 1 else []
     if everywhere and n_echoes == 1:
         phrases = [f"echo 1 lacks {_slices(sorted(everywhere))}"]
+    known = dict.fromkeys(slots.parts, everywhere)
+    for part in slots.parts if n_echoes > 1 else ():
+        in_every_echo = set.intersection(*(set(lacking[part, echo]) for echo in range(n_echoes))) - everywhere
+        if in_every_echo:
+            phrases.append(f"{part} of every echo lacks {_slices(sorted(in_every_echo))}")
+            known[part] = everywhere | in_every_echo
     for echo in range(n_echoes):
-        per_part = {part: [i for i in lacking[part, echo] if i not in everywhere] for part in slots.parts}
+        per_part = {part: [i for i in lacking[part, echo] if i not in known[part]] for part in slots.parts}
         shared = set.intersection(*(set(missing) for missing in per_part.values()))
         if shared:
             phrases.append(f"echo {echo + 1} lacks {_slices(sorted(shared))}")
         for part, missing in per_part.items():
             rest = [index for index in missing if index not in shared]
-            if len(rest) == slots.n_slices:
+            if len(lacking[part, echo]) == slots.n_slices:
                 phrases.append(f"echo {echo + 1} has no {part}")
             elif rest:
                 phrases.append(f"echo {echo + 1} {part} lacks {_slices(rest)}")

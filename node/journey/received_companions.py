@@ -15,7 +15,7 @@ from db import instances, series
 from db.base import now
 from db.series import Series, State
 from dicom_io.read.assembly import Instance
-from dicom_io.read.folder import group_series
+from dicom_io.read.grouping import group_series
 from dicom_io.read.headers import FrameHeader
 from dicom_io.series import Part
 from node.journey.assembled_further import reopen_with_further
@@ -126,7 +126,17 @@ def _is_proven(group: Sequence[str], held: Held) -> bool:
             for frame in instance.frames:
                 moments.setdefault(frame.part, set()).add(frame.acquired_at)
     first, *others = moments.values()
-    return bool(others) and all(one == first for one in others) and first != {""}
+    is_at_once = bool(others) and all(one == first for one in others) and first != {""}
+    return is_at_once and not _may_lack_an_echo([held[key] for key in group])
+
+
+def _may_lack_an_echo(pieces: Sequence[Sequence[Instance]]) -> bool:
+    """Say whether echoes are kept in series of their own of which another may be on its way: their count is unknown."""
+    frames = [[frame for instance in piece for frame in instance.frames] for piece in pieces]
+    times = [{frame.echo_time_ms for frame in of_piece} for of_piece in frames]
+    every = set[float | None]().union(*times)
+    declared = max(frame.n_echoes_declared or 0 for of_piece in frames for frame in of_piece)
+    return any(of_piece != every for of_piece in times) and len(every) != declared
 
 
 def _is_settled(one: Series, limits: CompletenessSection) -> bool:

@@ -86,6 +86,10 @@ def test_one_declared_count_of_two_is_not_certainty() -> None:
         (lambda part, echo, index: part is Part.MAGNITUDE, "incomplete: no phase image has arrived"),
         (lambda part, echo, index: part is Part.PHASE, "incomplete: no magnitude image has arrived"),
         (lambda part, echo, index: (echo, index) != (0, 19), "incomplete: echo 1 lacks slice 20"),
+        (
+            lambda part, echo, index: part is Part.MAGNITUDE or (echo != 1 and index != 3),
+            "incomplete: phase of every echo lacks slice 4; echo 2 has no phase",
+        ),
     ],
 )
 def test_a_missing_slice_is_named_not_guessed(keep: Callable[[Part, int, int], bool], sentence: str) -> None:

@@ -119,8 +119,12 @@ def test_halves_of_different_examinations_are_kept_apart(services: Services) -> 
     assert [one.state for one in known(services)] == [State.RECEIVED] * 2
 
 
-@pytest.mark.parametrize("lost", ["an echo", "a slice"])
-def test_halves_with_different_echoes_or_slices_are_not_joined(services: Services, lost: str) -> None:
+@pytest.mark.parametrize(
+    ("lost", "sentence"), [("an echo", "echo 2 has no phase"), ("a slice", "phase of every echo lacks slice 16")]
+)
+def test_halves_of_which_one_lacks_echoes_or_slices_wait_together_for_what_is_named(
+    services: Services, lost: str, sentence: str
+) -> None:
     magnitude, phase = scans.split(scans.instances())
     if lost == "an echo":
         phase = [image for image in phase if float(image.EchoTime) < 17]
@@ -129,7 +133,10 @@ def test_halves_with_different_echoes_or_slices_are_not_joined(services: Service
     arrive(services, magnitude)
     arrive(services, phase)
     sweep(services, 10.0)
-    assert [one.state for one in known(services)] == [State.RECEIVED] * 2
+    (leader,) = [one for one in known(services) if one.state != State.JOINED]
+    assert leader.state == State.RECEIVED
+    assert leader.enqueued_at is None
+    assert sentence in leader.completeness
 
 
 def test_an_echo_that_comes_after_its_scan_was_refused_opens_it_again(services: Services) -> None:
