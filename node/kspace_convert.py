@@ -1,19 +1,23 @@
 """The bridge for raw data: the readouts of a scan ⇄ k-space as tensors, Cartesian or echo-planar."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dicom_io.errors import NotFiniteValues, RawLinesMissing
 from dicom_io.kspace.cartesian import sort_cartesian
 from dicom_io.kspace.header_check import check_counts, check_header, check_noise
+from dicom_io.kspace.line_check import check_lines, of_one_repetition
 from dicom_io.kspace.readout_heads import REVERSE
 from dicom_io.kspace.scan import EPI, RawScan, imaging_readouts, navigator_readouts, noise_readouts
 from dicom_io.kspace.source import is_mirrored
+from dicom_io.kspace.stack import n_slices, places_of_slices
 from pipeline.grid import Grid
-from pipeline.reconstruction.epi import EpiLines, EpiReadouts, sort_epi
+from pipeline.operators.centred_fourier import to_kspace as transformed
+from pipeline.reconstruction.epi import EpiCorrections, EpiLines, EpiReadouts, sort_epi
 from pipeline.reconstruction.epi_regridding import trapezoid_trajectory
 from pipeline.reconstruction.kspace import Kspace
 
@@ -77,10 +81,9 @@ def shown_shape(scan: RawScan) -> tuple[int, int, int]:
     Where the matrix alone differs the scanner would interpolate; the images keep the voxels that were measured.
     """
     header = scan.header
-    n_slices = int(scan.slice[imaging_readouts(scan)].max()) + 1
-    if n_slices > 1:
-        return n_slices, _shown(scan, 1), _shown(scan, 2)
-    return _shown(scan, 0), _shown(scan, 1), _shown(scan, 2) if header.trajectory != EPI else header.recon.shape[2]
+    along_x = _shown(scan, 2) if header.trajectory != EPI else header.recon.shape[2]
+    count = n_slices(scan)
+    return count if count > 1 else _shown(scan, 0), _shown(scan, 1), along_x
 
 
 def _shown(scan: RawScan, axis: int) -> int:
@@ -99,19 +102,47 @@ def _echo_planar(scan: RawScan, device: str, needs_noise: bool) -> ConvertedScan
     check_header(scan.header)
     check_counts(scan)
     check_noise(scan, needs_noise)
-    readouts = epi_readouts(scan, device)
-    kspace, corrections = sort_epi(readouts)
-    return ConvertedScan(kspace, (*scan.notes, corrections.sentence), readouts.seconds_per_line)
+    places = places_of_slices(scan)
+    notes = of_one_repetition(scan, imaging_readouts(scan))[1]
+    slices: list[tuple[Kspace, EpiCorrections]] = []
+    for number in np.argsort(places):
+        readouts = epi_readouts(scan, device, int(number))
+        slices.append(sort_epi(readouts))
+    kspace = _stacked([one for one, _ in slices])
+    check_lines(scan, kspace.measured.cpu().numpy(), len(slices))
+    told = max((corrections for _, corrections in slices), key=lambda one: one.ghost_share or 0.0).sentence
+    if len(slices) > 1:
+        told = f"{len(slices)} slices; of the one with the most ghost: {told}"
+    return ConvertedScan(kspace, (*scan.notes, *notes, told), readouts.seconds_per_line)
 
 
-def epi_readouts(scan: RawScan, device: str = "cpu") -> EpiReadouts:
-    """Return the readouts of an echo-planar scan with their shots, polarities and times."""
+def _stacked(slices: list[Kspace]) -> Kspace:
+    """Return k-space of slices in their order along z, transformed along it so that one volume gives them back."""
+    if len(slices) == 1:
+        return slices[0]
+    samples = torch.cat([one.samples for one in slices], dim=2)
+    grid = replace(slices[0].grid, shape=(len(slices), *slices[0].grid.shape[1:]))
+    measured = torch.cat([one.measured for one in slices], dim=1)
+    return replace(slices[0], samples=transformed(samples, (-3,)), measured=measured, grid=grid)
+
+
+def epi_readouts(scan: RawScan, device: str = "cpu", slice_number: int = 0) -> EpiReadouts:
+    """Return the readouts of an echo-planar scan with their shots, polarities and times; of one slice or the volume.
+
+    Raises
+    ------
+    RawLinesMissing
+        Readouts have different lengths.
+    NotFiniteValues
+        A sample is NaN or infinite; the sentence names the readout.
+    """
     header = scan.header
     nz, ny, _ = header.encoded.shape
     nx = header.recon.shape[2]
-    imaging, navigators = imaging_readouts(scan), navigator_readouts(scan)
-    imaging = imaging[(scan.repetition[imaging] == 0) & (scan.set[imaging] == 0) & (scan.slice[imaging] == 0)]
-    navigators = navigators[(scan.repetition[navigators] == 0) & (scan.slice[navigators] == 0)]
+    imaging, navigators = (
+        readouts[scan.slice[readouts] == slice_number]
+        for readouts in (of_one_repetition(scan, chosen(scan))[0] for chosen in (imaging_readouts, navigator_readouts))
+    )
     shots = _shots(scan, imaging, navigators)
     times = _times(scan, imaging, navigators, shots)
     y = scan.step_1[imaging].astype(np.int64) - _centre(scan, "kspace_encoding_step_1", ny) + ny // 2
@@ -139,7 +170,17 @@ def _centre(scan: RawScan, name: str, size: int) -> int:
 
 
 def _lines(scan: RawScan, readouts: np.ndarray, shots: np.ndarray, times: np.ndarray, device: str) -> EpiLines:
+    shapes = {scan.samples[int(number)].shape for number in readouts}
+    if len(shapes) > 1:
+        raise RawLinesMissing(
+            f"The echo-planar readouts have different shapes ({sorted(shapes)}); the scan is damaged."
+        )
     samples = np.stack([scan.samples[int(number)] for number in readouts])
+    if not np.isfinite(samples).all():
+        worst = int(readouts[np.flatnonzero(~np.isfinite(samples).all(axis=(1, 2)))[0]])
+        raise NotFiniteValues(
+            f"Readout {worst} of the raw data holds samples that are no finite numbers; the scan must be repeated."
+        )
     is_reversed = (scan.flags[readouts] & np.uint64(REVERSE)) != 0
     return EpiLines(
         torch.from_numpy(samples).to(device),

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicom_io.errors import CalibrationMissing, GeometryUnusable, NotFiniteValues, RawLinesMissing
+from dicom_io.errors import CalibrationMissing, NotFiniteValues, RawLinesMissing
 from dicom_io.kspace.header_check import check_counts, check_header, check_noise
+from dicom_io.kspace.line_check import check_lines, of_one_repetition
 from dicom_io.kspace.readout_heads import CALIBRATION, REVERSE
 from dicom_io.kspace.scan import RawScan, calibration_readouts, imaging_readouts, noise_readouts
+from dicom_io.kspace.stack import n_slices, places_of_slices
 
 FEWEST_CALIBRATION_LINES = 8
 _BATCH = 512
-_SAME_STEP = 0.01
 
 OnFraction = Callable[[float], None]
 
@@ -55,15 +56,14 @@ def sort_cartesian(scan: RawScan, needs_noise: bool = True, on_progress: OnFract
     check_counts(scan)
     check_noise(scan, needs_noise)
     placing = _Placing(scan)
-    imaging, notes = _of_one_repetition(scan, _imaging(scan))
+    imaging, notes = of_one_repetition(scan, _imaging(scan))
     samples, counts = placing.gather(imaging, placing.shape, on_progress)
     measured = counts > 0
-    _check_lines(scan, measured, placing)
+    check_lines(scan, measured, placing.n_slices)
     calibration = _calibration(scan, placing)
     _check_calibration(scan, measured, calibration)
     samples = placing.slices_as_encoding(samples)
     if placing.n_slices > 1:
-        measured = np.broadcast_to(measured.any(axis=1, keepdims=True), measured.shape).copy()
         calibration = None if calibration is None else placing.slices_as_encoding(calibration)
     return SortedKspace(samples, measured, _noise(scan, imaging), calibration, (*scan.notes, *notes))
 
@@ -75,14 +75,12 @@ class _Placing:
         self._scan = scan
         header = scan.header
         nz, ny, self._nx_encoded = header.encoded.shape
-        self.n_slices = int(scan.slice[imaging_readouts(scan)].max()) + 1
-        if self.n_slices > 1 and nz > 1:
-            raise GeometryUnusable("The raw data hold several slabs; send each slab as a scan of its own.")
+        self.n_slices = n_slices(scan)
         self.n_coils = int(scan.heads["active_channels"][imaging_readouts(scan)[0]])
         self.n_echoes = len(header.echo_times_s)
         self.nx = header.recon.shape[2] if self._is_oversampled() else self._nx_encoded
         self.shape = (max(nz, self.n_slices), ny, self.nx)
-        self.z_of_slice = _order_of_slices(scan) if self.n_slices > 1 else np.zeros(1, int)
+        self.z_of_slice = places_of_slices(scan)
         self._line_centre = self._centre("kspace_encoding_step_1", ny)
         self._partition_centre = self._centre("kspace_encoding_step_2", nz)
 
@@ -182,61 +180,6 @@ def _imaging(scan: RawScan) -> np.ndarray:
     if scan.header.calibration_mode != "embedded":
         return imaging
     return np.union1d(imaging, calibration_readouts(scan))
-
-
-def _of_one_repetition(scan: RawScan, readouts: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    others = (scan.repetition[readouts] > 0) | (scan.set[readouts] > 0) | (scan.heads["idx"]["phase"][readouts] > 0)
-    if not others.any():
-        return readouts, ()
-    note = f"Only the first repetition was taken; {int(others.sum())} readouts belong to others."
-    return readouts[~others], (note,)
-
-
-def _order_of_slices(scan: RawScan) -> np.ndarray:
-    """Return the place along the normal of each slice number.
-
-    Raises
-    ------
-    GeometryUnusable
-        The slices do not lie one behind the other at equal distances.
-    """
-    imaging = imaging_readouts(scan)
-    numbers, first = np.unique(scan.slice[imaging], return_index=True)
-    heads = scan.heads[imaging[first]]
-    along = heads["position"].astype(float) @ heads["slice_dir"][0].astype(float)
-    order = np.argsort(along)
-    steps = np.diff(along[order])
-    is_regular = len(numbers) == numbers[-1] + 1 and np.ptp(steps) <= _SAME_STEP + 0.01 * abs(float(steps.mean()))
-    if not is_regular or steps.min() <= 0:
-        raise GeometryUnusable("The slices of the raw data do not lie at equal distances; send one stack per scan.")
-    places = np.empty(len(order), int)
-    places[order] = np.arange(len(order))
-    return places
-
-
-def _check_lines(scan: RawScan, measured: np.ndarray, placing: _Placing) -> None:
-    per_echo = measured.sum(axis=(1, 2))
-    fewest = int(per_echo.argmin())
-    if per_echo.min() < per_echo.max():
-        raise RawLinesMissing(
-            f"Echo {fewest + 1} has {int(per_echo[fewest])} lines and another has {int(per_echo.max())}; lines of the "
-            "scan are missing, send it again."
-        )
-    if scan.header.acceleration != (1, 1):
-        return
-    nz, ny, _ = placing.shape
-    n_expected = _extent(scan, "kspace_encoding_step_1", ny)
-    n_expected *= nz if placing.n_slices > 1 else _extent(scan, "kspace_encoding_step_2", nz)
-    if per_echo.min() < n_expected:
-        raise RawLinesMissing(
-            f"The header announces {n_expected} lines per echo without acceleration, and {int(per_echo.min())} came; "
-            "lines of the scan are missing, send it again."
-        )
-
-
-def _extent(scan: RawScan, name: str, size: int) -> int:
-    limit = scan.header.limits.get(name)
-    return size if limit is None else min(size, limit.maximum - limit.minimum + 1)
 
 
 def _calibration(scan: RawScan, placing: _Placing) -> np.ndarray | None:

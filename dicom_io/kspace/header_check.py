@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from dicom_io.errors import NoiseMissing, RawHeaderUnusable, RawLinesMissing, UnknownTrajectory
-from dicom_io.kspace.scan import CARTESIAN, EPI, RawHeader, RawScan, Space, imaging_readouts, noise_readouts
+from dicom_io.kspace.scan import CARTESIAN, EPI, MULTIBAND, RawHeader, RawScan, Space, imaging_readouts, noise_readouts
 
 _LOWEST_FIELD_T, _HIGHEST_FIELD_T = 0.05, 20.0
 _LONGEST_ECHO_TIME_S = 0.2
@@ -18,7 +18,7 @@ def check_header(header: RawHeader) -> None:
     Raises
     ------
     UnknownTrajectory
-        The trajectory is neither Cartesian nor EPI.
+        The trajectory is neither Cartesian nor EPI, or several slices were measured at once.
     RawHeaderUnusable
         Matrix, field of view, field strength or echo times are absent or cannot be.
     """
@@ -26,6 +26,11 @@ def check_header(header: RawHeader) -> None:
         known = header.trajectory if header.trajectory.isalnum() and len(header.trajectory) <= 16 else "unknown"
         raise UnknownTrajectory(
             f"The raw data were sampled along a trajectory called {known!r}; Lodestone reconstructs Cartesian and EPI."
+        )
+    if MULTIBAND in header.parameters:
+        raise UnknownTrajectory(
+            f"{header.parameters[MULTIBAND]:g} slices of the raw data were measured at once (multiband), and Lodestone "
+            "does not take them apart; send the scanner's own images."
         )
     for name, space in (("encoded", header.encoded), ("reconstructed", header.recon)):
         _check_space(name, space)

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 
 from dicom_io.errors import MalformedRawData
-from dicom_io.kspace.scan import CARTESIAN, EPI, Limit, RawHeader, Space
+from dicom_io.kspace.scan import CARTESIAN, EPI, MULTIBAND, Limit, RawHeader, Space
 
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
 # ISMRMRD's words for DICOM's attributes: section, element, keyword.
@@ -85,7 +85,9 @@ def read_header(xml: bytes | str) -> RawHeader:
         flip_angles_deg=tuple(_numbers(sequence, "flipAngle_deg")),
         echo_spacing_s=next((value / 1000 for value in _numbers(sequence, "echo_spacing")), None),
         patient_position=_text(_child(root, "measurementInformation"), "patientPosition") or "HFS",
-        parameters=_parameters(_child(encoding, "trajectoryDescription")) | _parameters(_child(root, "userParameters")),
+        parameters=_parameters(_child(encoding, "trajectoryDescription"))
+        | _parameters(_child(root, "userParameters"))
+        | _multiband(encoding),
         xml=text,
     )
 
@@ -143,6 +145,11 @@ def _acceleration(encoding: ElementTree.Element | None) -> tuple[int, int]:
     factors = _child(_child(encoding, "parallelImaging"), "accelerationFactor")
     first, second = (_numbers(factors, f"kspace_encoding_step_{number}") for number in (1, 2))
     return (max(1, int(first[0])) if first else 1, max(1, int(second[0])) if second else 1)
+
+
+def _multiband(encoding: ElementTree.Element | None) -> dict[str, float | str]:
+    factors = _numbers(_child(_child(encoding, "parallelImaging"), "multiband"), "multiband_factor")
+    return {MULTIBAND: factors[0]} if factors and factors[0] > 1 else {}
 
 
 def _identity(root: ElementTree.Element) -> dict[str, str]:

@@ -9,6 +9,8 @@ from dicom_io.kspace.readout_heads import CALIBRATION, CALIBRATION_AND_IMAGING, 
 
 CARTESIAN = "cartesian"
 EPI = "epi"
+MULTIBAND = "multibandFactor"
+"""The parameter that says how many slices were measured at once; absent where it was one."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dicom_io.errors import MalformedRawData
 from dicom_io.kspace import readout_heads
 from dicom_io.kspace.directions import as_images_lie
 from dicom_io.kspace.readout_heads import new_heads
-from dicom_io.kspace.scan import CARTESIAN, EPI, Limit, RawHeader, RawScan, Space
+from dicom_io.kspace.scan import CARTESIAN, EPI, MULTIBAND, Limit, RawHeader, RawScan, Space
 
 _FLAGS = {
     "NOISEADJSCAN": readout_heads.NOISE,
@@ -159,6 +159,7 @@ def _header(headers: Mapping[str, Any], blocks: Sequence[Any]) -> RawHeader:
             "kspace_encoding_step_1": Limit(0, encoded.shape[1] - 1, int(imaging.CenterLin)),
             "kspace_encoding_step_2": Limit(0, encoded.shape[0] - 1, int(imaging.CenterPar)),
             "contrast": Limit(0, n_echoes - 1, 0),
+            "slice": Limit(0, len(protocol["sSliceArray"]["asSlice"]) - 1, 0),
         },
         acceleration=(int(parallel.get("lAccelFactPE", 1)), int(parallel.get("lAccelFact3D", 1))),
         calibration_mode=_CALIBRATION_MODES.get(int(parallel.get("ucRefScanMode", 1)), ""),
@@ -170,7 +171,7 @@ def _header(headers: Mapping[str, Any], blocks: Sequence[Any]) -> RawHeader:
         flip_angles_deg=tuple(float(angle) for angle in list(dicom.get("adFlipAngleDegree", ()))[:1]),
         echo_spacing_s=_number(raw, "lEchoSpacing") * 1e-6 if is_epi else None,
         patient_position=str(dicom.get("tPatientPosition", "HFS")),
-        parameters=_ramp(raw) if is_epi else {},
+        parameters=(_ramp(raw) if is_epi else {}) | _multiband(protocol),
     )
 
 
@@ -222,6 +223,11 @@ def _ramp(raw: Mapping[str, Any]) -> dict[str, float | str]:
     found["echoSpacing"] = _number(raw, "lEchoSpacing")
     found["readoutTime"] = float((raw.get("aflRegridADCDuration") or [0.0])[0])
     return found
+
+
+def _multiband(protocol: Mapping[str, Any]) -> dict[str, float | str]:
+    factor = _number(protocol.get("sSliceAcceleration", {}), "lMultiBandFactor")
+    return {MULTIBAND: factor} if factor > 1 else {}
 
 
 def _number(values: Mapping[str, Any], name: str) -> float:
