@@ -1,7 +1,8 @@
 """What was concluded from some elements is concluded once, however many frames hold the same bytes in them.
 
 A rule is watched while it looks at a frame. Another frame whose elements are equal wherever the rule looked gives the
-same answer without asking it again. So a rule must depend on nothing but the frame's attributes.
+same answer without asking it again. So a rule must depend on nothing but the frame's attributes. Equal means equal in
+the frame's own item, in what it shares with other frames, and at its object's top level, of this object or another.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from pydicom import Dataset
 
 from dicom_io.read.elements import TAG, TAG_BITS, Layout, Layouts
+from dicom_io.read.frames import Frames
 from dicom_io.read.multiframe import PRIVATE_HOLDERS, FrameView, keys_of, tag_of
 from dicom_io.read.plain_values import PLAIN_VR
 
@@ -19,7 +21,7 @@ HOLDER_OFFSETS = {(group, offset) for _, group, offset in PRIVATE_HOLDERS}
 HOLDER_GROUPS = {group for group, _ in HOLDER_OFFSETS}
 
 Answer = TypeVar("Answer")
-Rule = Callable[[FrameView, Any], Answer]
+Rule = Callable[..., Answer]
 Pick = Callable[[Sequence[Hashable]], Hashable]
 
 
@@ -107,32 +109,51 @@ class _Answers:
     """The answers of one rule, by the bytes of the elements that it looked at."""
 
     def __init__(self) -> None:
-        self._looked = Looked()
-        # By layout, a function that picks what was looked at, and the answers by what it picks.
-        self._known: dict[Layout, tuple[Pick, dict[Hashable, Any]]] = {}
+        self.looked = Looked()
+        # By layouts, functions that pick what was looked at, and the answers by what they pick.
+        self._known: dict[tuple[Layout, ...], tuple[tuple[Pick, ...], dict[Hashable, Any]]] = {}
         self._alike: dict[Hashable, dict[Hashable, Any]] = {}
 
-    def of(self, rule: Rule[Answer], view: FrameView, vendor: object) -> Answer:
-        elements = view.elements
-        pick, known = self._known.get(elements.layout) or self._learn(elements.layout)
-        key = pick(elements.values)
+    def of(self, rule: Rule[Answer], view: FrameView, given: Sequence[object]) -> Answer:
+        picks, known = self._known.get(view.layouts) or self._learn(view.layouts)
+        key = _picked(picks, view)
         if key in known:
             answer: Answer = known[key]
             return answer
-        size = self._looked.size
-        answer = rule(WatchedView(view, self._looked), vendor)
-        if self._looked.size != size or len(known) > ANSWERS_MAXIMUM:
+        size = self.looked.size
+        answer = rule(WatchedView(view, self.looked), *given)
+        if self.looked.size != size or len(known) > ANSWERS_MAXIMUM:
             self._known.clear()
             self._alike.clear()
-            pick, known = self._learn(elements.layout)
-            key = pick(elements.values)
+            picks, known = self._learn(view.layouts)
+            key = _picked(picks, view)
         known[key] = answer
         return answer
 
-    def _learn(self, layout: Layout) -> tuple[Pick, dict[Hashable, Any]]:
-        wanted, pick = layout.picker(self._looked.holds)
-        found = self._known[layout] = pick, self._alike.setdefault(wanted, {})
+    def of_all(self, rule: Rule[Answer], frames: Frames, given: Sequence[object]) -> list[Answer]:
+        while True:
+            size = self.looked.size
+            keys = frames.keys(self.looked.holds)
+            answers: dict[Hashable, Answer] = {}
+            for key, view in zip(keys, frames.views, strict=True):
+                if key not in answers:
+                    answers[key] = self.of(rule, view, given)
+                    if self.looked.size != size:
+                        break
+            else:
+                return [answers[key] for key in keys]
+
+    def _learn(self, layouts: tuple[Layout, ...]) -> tuple[tuple[Pick, ...], dict[Hashable, Any]]:
+        pickers = [layout.picker(self.looked.holds) for layout in layouts]
+        wanted = tuple([wanted for wanted, _ in pickers])
+        found = self._known[layouts] = tuple([pick for _, pick in pickers]), self._alike.setdefault(wanted, {})
         return found
+
+
+def _picked(picks: Sequence[Pick], view: FrameView) -> Hashable:
+    if len(picks) == 1:
+        return picks[0](view.values[0])
+    return tuple([pick(values) for pick, values in zip(picks, view.values, strict=True)])
 
 
 class Conclusions:
@@ -142,10 +163,20 @@ class Conclusions:
         self.layouts = Layouts()
         self._answers: dict[Hashable, _Answers] = {}
 
-    def of(self, rule: Rule[Answer], view: FrameView, vendor: object) -> Answer:
-        """Return `rule(view, vendor)`, asked only where no frame before held the same bytes where it looks."""
-        key = rule, id(vendor), view.context
+    def of(self, rule: Rule[Answer], view: FrameView, *given: object) -> Answer:
+        """Return `rule(view, *given)`, asked only where no frame before held the same bytes where it looks.
+
+        What is given are lasting objects, such as a manufacturer's conventions, told apart by their identity.
+        """
+        return self._answers_of(rule, view, given).of(rule, view, given)
+
+    def of_all(self, rule: Rule[Answer], frames: Frames, *given: object) -> list[Answer]:
+        """Return what `of` would for each of some frames of one object."""
+        return self._answers_of(rule, frames.views[0], given).of_all(rule, frames, given)
+
+    def _answers_of(self, rule: Rule[Answer], view: FrameView, given: Sequence[object]) -> _Answers:
+        key = rule, tuple([id(one) for one in given]), view.context
         answers = self._answers.get(key)
         if answers is None:
             answers = self._answers[key] = _Answers()
-        return answers.of(rule, view, vendor)
+        return answers

@@ -6,6 +6,7 @@ top level (PS3.3 C.7.6.16); a Legacy Converted one keeps the rest in its "unassi
 
 import struct
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
@@ -16,10 +17,11 @@ from pydicom.tag import BaseTag
 
 from dicom_io.errors import ContradictoryHeader, MissingAttribute
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, text
-from dicom_io.read.elements import FURTHER_ITEMS, TAG, TAG_BITS, Cutter, Elements, Layouts, NotPlain, items_of
+from dicom_io.read.cutting import CutItem, Cutter, NotPlain
+from dicom_io.read.elements import FURTHER_ITEMS, TAG, TAG_BITS, Elements
 from dicom_io.read.opening import CHARACTER_SET, Opened
 from dicom_io.read.plain_values import is_plain, plain_attribute
-from dicom_io.read.private_elements import NotDecided, private_key, private_value
+from dicom_io.read.private_elements import NotDecided, private_key, private_value, remembered
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -165,12 +167,19 @@ class Item:
         """
         if not self.is_cut:
             raise NotDecided
-        for sequence in (*(self._private_sequences() if is_group else ()), 0):
-            key = private_key(self.elements, creator, group, offset, sequence)
+        search = partial(self._private_keys, creator, group, offset, is_group)
+        for key in remembered(self.elements, (creator, group, offset, is_group), search):
+            if key is None:
+                raise NotDecided
             is_found, value = private_value(self.elements, key)
             if is_found:
                 return True, value
         return False, None
+
+    def _private_keys(self, creator: str, group: int, offset: int, is_group: bool) -> Iterator[int | None]:
+        for sequence in self._private_sequences() if is_group else ():
+            yield private_key(self.elements, creator, group, offset, sequence)
+        yield private_key(self.elements, creator, group, offset)
 
     def _private_sequences(self) -> Iterator[int]:
         for creator, group, offset in PRIVATE_HOLDERS:
@@ -186,11 +195,20 @@ class Item:
 class FrameView:
     """One frame's attributes: of its functional groups, which a classic image has not, then of its object.
 
-    `elements` are those of the frame's own item, or of the whole object where it holds one image. `context` is what the
-    meaning of their bytes depends on besides.
+    `layouts` and `values` are those of the elements of `items`, in their order. `context` is what the meaning of their
+    bytes depends on besides.
     """
 
-    __slots__ = ("_groups", "_object", "context", "elements", "frame_number", "is_one_of_many", "transfer_syntax")
+    __slots__ = (
+        "_groups",
+        "_object",
+        "context",
+        "frame_number",
+        "is_one_of_many",
+        "layouts",
+        "transfer_syntax",
+        "values",
+    )
 
     def __init__(
         self,
@@ -205,7 +223,9 @@ class FrameView:
         self.context = context
         self.transfer_syntax = transfer_syntax
         self.frame_number = frame_number
-        self.elements = groups[0].elements if groups else of_object.elements
+        elements = [item.elements for item in (*groups, of_object)]
+        self.layouts = tuple([own.layout for own in elements])
+        self.values = tuple([own.values for own in elements])
         self.is_one_of_many = bool(groups)
 
     @property
@@ -320,30 +340,28 @@ def frames_of(opened: Opened) -> Sequence[FrameView]:
         )
     shared = _items(opened, "SharedFunctionalGroupsSequence")[:1]
     of_object = Item(opened.elements, opened.parse, opened.parsed)
-    # Conclusions about a frame hold within its object only, because all its frames share the rest of it.
-    context = object()
     return [
-        FrameView(of_object, context, opened.transfer_syntax, (item, *shared), number)
+        FrameView(of_object, opened.context, opened.transfer_syntax, (item, *shared), number)
         for number, item in enumerate(per_frame, start=1)
     ]
 
 
 def _items(opened: Opened, keyword: str) -> list[Item]:
     """Return the items of a sequence, cut from their bytes where they are plain."""
-    element = opened.elements.raw(tag_of(keyword))
-    if element is not None and opened.is_little_endian:
-        cutter = Cutter(opened.is_implicit)
-        try:
-            items = items_of(element.value or b"")
-            return [Item(cutter.cut(item), partial(_parsed, opened, keyword, item), opened=opened) for item in items]
-        except NotPlain:
-            pass
-    layouts = Layouts()
-    return [Item(layouts.of_item(item), None, item) for item in attribute(opened.parse(), keyword) or []]
+    tag = tag_of(keyword)
+    items = opened.items.get(tag)
+    sequence = opened.elements.bytes_of(tag)
+    if items is None and sequence is not None and opened.is_little_endian:
+        with suppress(NotPlain):
+            items = Cutter(opened.is_implicit, opened.layouts).items(sequence)
+    if items is None:
+        found = attribute(opened.parse(), keyword) or []
+        return [Item(opened.layouts.of_item(item), None, item) for item in found]
+    return [Item(item.elements, partial(_parsed, opened, keyword, item), opened=opened) for item in items]
 
 
-def _parsed(opened: Opened, keyword: str, item: bytes) -> Dataset:
-    content = ITEM_HEADER.pack(0xFFFE, 0xE000, len(item)) + item
+def _parsed(opened: Opened, keyword: str, item: CutItem) -> Dataset:
+    content = ITEM_HEADER.pack(0xFFFE, 0xE000, len(item.content)) + item.content
     tag = BaseTag(tag_of(keyword))
     holder = Dataset({tag: RawDataElement(tag, "SQ", len(content), content, 0, opened.is_implicit, True)})
     # Text within an item is in the object's character set unless the item names its own.

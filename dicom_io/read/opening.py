@@ -1,35 +1,52 @@
 """Opening an image object without converting a value: its elements cut from the file, its pixels left where they are.
 
-Only plain files are cut here: Part 10 with a preamble, little endian, not deflated, every length defined, every tag
-once and in order. pydicom opens all others, and also these as soon as a question needs more than plain values.
+Only plain files are cut here: Part 10 with a preamble, little endian, not deflated, every tag once and in order, and no
+undefined length but that of sequences and their items. pydicom opens all others; of these it converts single values, as
+soon as a question needs more than plain ones.
 """
 
 import os
 import struct
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement, empty_value_for_VR
+from pydicom.dataset import FileMetaDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ImplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from dicom_io.instance import attribute, open_instance, text
-from dicom_io.read.elements import (
+from dicom_io.errors import DicomError
+from dicom_io.instance import PARSING_FAILURES, attribute, open_instance, text
+from dicom_io.read.cutting import (
+    DELIMITERS,
     EXPLICIT_HEADER,
     IMPLICIT_HEADER,
     LENGTH,
+    LONG,
+    SEQUENCE_END,
+    SHORT,
     UNDEFINED_LENGTH,
-    Elements,
-    Layouts,
+    CutItem,
+    Cutter,
+    Incomplete,
     NotPlain,
+    Walk,
+    is_sequence,
+    is_sequence_end,
 )
+from dicom_io.read.elements import Elements, Layouts
+
+Written = tuple[int, str | None, Any]
 
 PREAMBLE, MAGIC = 128, b"DICM"
 META_GROUP = b"\x02\x00"
-DELIMITERS = 0xFFFE
 FIRST_TAG = 0x00080000
 TRANSFER_SYNTAX = 0x00020010
 CHARACTER_SET, PIXEL_REPRESENTATION = 0x00080005, 0x00280103
@@ -37,8 +54,7 @@ IDENTITY = (0x00080016, 0x00080018)
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 PIXEL_DATA, WORDS = b"\xe0\x7f\x10\x00", (b"OW", b"OB")
 READ_AT_ONCE = 1 << 14
-SHORT = {vr.encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_16}
-LONG = {vr.encode(): str(vr) for vr in EXPLICIT_VR_LENGTH_32}
+FRAMES = tag_for_keyword("PerFrameFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,8 @@ class PixelPlace:
 class Opened:
     """An object's top level: its elements, what the meaning of their bytes depends on besides, and a way to parse it.
 
-    `pixels` is None where only pydicom finds them, `is_as_stored` false for a data set that was parsed elsewhere.
+    `items` are those of sequences that were cut together with the top level. `pixels` is None where only pydicom finds
+    them, `is_as_stored` false for a data set that was parsed elsewhere.
     """
 
     elements: Elements
@@ -64,7 +81,9 @@ class Opened:
     is_implicit: bool
     is_little_endian: bool
     parse: Callable[[], Dataset]
+    layouts: Layouts
     parsed: Dataset | None = None
+    items: Mapping[int, Sequence[CutItem]] = field(default_factory=dict)
     pixels: PixelPlace | None = None
     is_as_stored: bool = True
 
@@ -102,6 +121,7 @@ def open_object(source: Path | bytes | Dataset, layouts: Layouts) -> Opened:
         bool(is_implicit),
         bool(is_little_endian),
         partial(_self, dataset),
+        layouts,
         dataset,
         is_as_stored=not isinstance(source, Dataset),
     )
@@ -113,19 +133,41 @@ def _self(dataset: Dataset) -> Dataset:
 
 def _cut(path: Path, layouts: Layouts) -> Opened:
     with path.open("rb", buffering=0) as stream:
-        header = _Header(stream, os.fstat(stream.fileno()).st_size)
+        header = _Header(stream, os.fstat(stream.fileno()).st_size, layouts)
         syntax = header.transfer_syntax()
         if not _is_plain(syntax):
             raise NotPlain
-        tags, vrs, values = header.elements(syntax == ImplicitVRLittleEndian)
+        is_implicit = syntax == ImplicitVRLittleEndian
+        tags, vrs, values = header.elements(is_implicit)
         pixels = header.pixels(syntax)
     elements = Elements(layouts.of(tuple(tags), tuple(vrs)), tuple(values))
     stated = [elements.bytes_of(tag) for tag in (*IDENTITY, CHARACTER_SET, PIXEL_REPRESENTATION)]
     if not all((value or b"").strip(b"\0 ") for value in stated[: len(IDENTITY)]):
         raise NotPlain
     context = (syntax, *stated[len(IDENTITY) :])
-    is_implicit = syntax == ImplicitVRLittleEndian
-    return Opened(elements, context, syntax, is_implicit, True, cache(partial(open_instance, path)), None, pixels)
+    parse = cache(partial(_parsed, path, elements, header.meta, is_implicit))
+    return Opened(elements, context, syntax, is_implicit, True, parse, layouts, None, header.items, pixels)
+
+
+def _parsed(path: Path, elements: Elements, meta: Iterable[Written], is_implicit: bool) -> Dataset:
+    """Return what pydicom would have read up to the pixels; it converts each value when it is asked for."""
+    layout = elements.layout
+    dataset = Dataset(_raw(zip(layout.keys, layout.vrs, elements.values, strict=True), is_implicit))
+    try:
+        names = attribute(dataset, "SpecificCharacterSet")
+        dataset.set_original_encoding(is_implicit, True, convert_encodings(names) if names else default_encoding)
+    except (DicomError, *PARSING_FAILURES):
+        return open_instance(path)
+    dataset.file_meta = FileMetaDataset(_raw(meta, is_implicit=False))
+    return dataset
+
+
+def _raw(elements: Iterable[Written], is_implicit: bool) -> dict[BaseTag, RawDataElement]:
+    found = {}
+    for tag, vr, value in elements:
+        written = value or empty_value_for_VR(vr, raw=True)
+        found[BaseTag(tag)] = RawDataElement(BaseTag(tag), vr, len(value), written, 0, is_implicit, True)
+    return found
 
 
 @cache
@@ -137,25 +179,28 @@ def _is_plain(syntax: str) -> bool:
 class _Header:
     """The bytes of a file up to its pixels, read as far as they are needed."""
 
-    def __init__(self, stream: FileIO, size: int) -> None:
+    def __init__(self, stream: FileIO, size: int, layouts: Layouts) -> None:
         self._stream = stream
         self._size = size
+        self._layouts = layouts
+        self.meta: list[Written] = []
+        self.items: dict[int, list[CutItem]] = {}
         self._content = stream.read(READ_AT_ONCE)
         self._at = PREAMBLE + len(MAGIC)
         if self._content[PREAMBLE : self._at] != MAGIC:
             raise NotPlain
 
     def transfer_syntax(self) -> str:
-        """Pass over the File Meta Information and return its TransferSyntaxUID."""
-        syntax = b""
-        while True:
-            # The data set may begin without value representations, so its first tag is all that is looked at.
-            if self._content[self._at : self._at + 2] != META_GROUP:
-                return syntax.decode("ascii", "replace").rstrip("\0 ")
-            tag, _, start, end = self._element(is_implicit=False)
-            if tag == TRANSFER_SYNTAX:
-                syntax = self._content[start:end]
+        """Read the File Meta Information and return its TransferSyntaxUID."""
+        # The data set may begin without value representations, so its first tag is all that is looked at.
+        while self._content[self._at : self._at + 2] == META_GROUP:
+            tag, vr, start, end = self._element(is_implicit=False)
+            if end is None:
+                raise NotPlain
+            self.meta.append((tag, vr, self._content[start:end]))
             self._at = end
+        syntax = b"".join(value for tag, _, value in self.meta if tag == TRANSFER_SYNTAX)
+        return syntax.decode("ascii", "replace").rstrip("\0 ")
 
     def elements(self, is_implicit: bool) -> tuple[list[int], list[str | None], list[bytes]]:
         """Return tags, value representations and values up to the pixels."""
@@ -172,7 +217,12 @@ class _Header:
             last = tag
             tags.append(tag)
             vrs.append(vr)
-            values.append(self._content[start:end])
+            if end is None:
+                end = self._past_sequence(tag, start, is_implicit)
+                values.append(self._content[start:end])
+                end += len(SEQUENCE_END)
+            else:
+                values.append(self._content[start:end])
             self._at = end
         return tags, vrs, values
 
@@ -187,7 +237,24 @@ class _Header:
             return None
         return PixelPlace(offset, int.from_bytes(length, "little"), self._size, syntax)
 
-    def _element(self, is_implicit: bool) -> tuple[int, str | None, int, int]:
+    def _past_sequence(self, tag: int, start: int, is_implicit: bool) -> int:
+        """Return where the items of a sequence of undefined length end; cut those that describe frames."""
+        cutter, at = Cutter(is_implicit, self._layouts), start
+        items: list[CutItem] = []
+        while True:
+            try:
+                if tag != FRAMES:
+                    return Walk(self._content, is_implicit).past_items(start)
+                if is_sequence_end(self._content, at):
+                    break
+                item, at = cutter.item(self._content, at)
+                items.append(item)
+            except Incomplete:
+                self._read_to(len(self._content) + 1)
+        self.items[tag] = items
+        return at
+
+    def _element(self, is_implicit: bool) -> tuple[int, str | None, int, int | None]:
         at = self._at
         if at + 12 > len(self._content):
             self._read_to(min(at + 12, self._size))
@@ -208,9 +275,13 @@ class _Header:
         tag = group << 16 | element
         if tag in PIXELS:
             return tag, vr, start, start
-        end = start + length
-        if length == UNDEFINED_LENGTH or group == DELIMITERS:
+        if group == DELIMITERS:
             raise NotPlain
+        if length == UNDEFINED_LENGTH:
+            if vr != "SQ" and not (is_implicit and is_sequence(tag)):
+                raise NotPlain
+            return tag, vr, start, None
+        end = start + length
         if end > len(self._content):
             self._read_to(end)
         return tag, vr, start, end

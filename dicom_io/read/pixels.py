@@ -23,7 +23,7 @@ from dicom_io.errors import (
 from dicom_io.instance import PARSING_FAILURES, attribute, named, number, open_instance, quietly, text
 from dicom_io.read import jpeg_lossless
 from dicom_io.read.conclusions import Conclusions
-from dicom_io.read.elements import UNDEFINED_LENGTH
+from dicom_io.read.cutting import UNDEFINED_LENGTH
 from dicom_io.read.encapsulation import RESEND, require_plausible
 from dicom_io.read.multiframe import FrameView, whole_view
 from dicom_io.read.opening import Opened

@@ -1,5 +1,6 @@
 """Private attributes looked up in the bytes of an item, where they are plain enough to need no parsing."""
 
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from dicom_io.instance import PARSING_FAILURES
@@ -8,6 +9,7 @@ from dicom_io.read.plain_values import PLAIN_VR, plain_value
 
 CREATOR_VR = "LO"
 FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
+SEARCHED_MAXIMUM = 4096
 
 
 class NotDecided(Exception):
@@ -32,7 +34,28 @@ def private_key(elements: Elements, creator: str, group: int, offset: int, seque
     return None
 
 
-def private_value(elements: Elements, key: int | None) -> tuple[bool, Any]:
+def remembered(
+    elements: Elements, question: Hashable, search: Callable[[], Iterator[int | None]]
+) -> tuple[int | None, ...]:
+    """Return the keys that a search finds, which depend on layout and creators alone; a last None is "not decided"."""
+    known = elements.layout.searched
+    asked = question, elements.creators()
+    found = known.get(asked)
+    if found is None:
+        if len(known) > SEARCHED_MAXIMUM:
+            known.clear()
+        found = known[asked] = tuple(_decided(search()))
+    return found
+
+
+def _decided(search: Iterator[int | None]) -> Iterator[int | None]:
+    try:
+        yield from (key for key in search if key is not None)
+    except NotDecided:
+        yield None
+
+
+def private_value(elements: Elements, key: int) -> tuple[bool, Any]:
     """Return whether there is a value under a key, and the value.
 
     Raises
@@ -40,8 +63,6 @@ def private_value(elements: Elements, key: int | None) -> tuple[bool, Any]:
     NotDecided
         The value is a sequence, text in some character set, or of an unknown kind.
     """
-    if key is None:
-        return False, None
     if elements.bytes_of(key) is None:
         if elements.layout.has_items(key):
             raise NotDecided

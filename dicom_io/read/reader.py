@@ -7,9 +7,10 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_io.errors import NotDicom, UnsupportedObject
-from dicom_io.instance import naming, open_instance
+from dicom_io.instance import naming
 from dicom_io.read.assembly import Assembly, Instance, assemble
 from dicom_io.read.conclusions import Conclusions
+from dicom_io.read.elements import Layouts
 from dicom_io.read.filling import filled
 from dicom_io.read.folder import FoundAcquisition, find_acquisitions
 from dicom_io.read.headers import frame_headers
@@ -133,7 +134,7 @@ def _source(assembly: Assembly, scaling: str, ignored: tuple[str, ...], notes: t
 
 
 def _template(path: Path) -> Dataset:
-    dataset = open_instance(path)
+    dataset = open_object(path, Layouts()).parse()
     for keyword in PIXEL_KEYWORDS:
         if keyword in dataset:
             del dataset[keyword]

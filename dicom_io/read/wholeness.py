@@ -15,12 +15,13 @@ from pydicom.tag import BaseTag
 
 from dicom_io.errors import ContradictoryHeader
 from dicom_io.instance import PARSING_FAILURES, named
-from dicom_io.read.elements import TAG, TAG_BITS, Elements, Layout, Layouts
+from dicom_io.read.elements import ODD_GROUP, TAG, TAG_BITS, Elements, Layout, Layouts, is_creator
+from dicom_io.read.frames import Frames
 from dicom_io.read.multiframe import MACRO_OF, FrameView
 
 UNDEFINED = 0xFFFFFFFF
 SHORTEST_ELEMENT, LONGEST_HEADER = 8, 12
-ODD_GROUP, FIRST_BLOCK, LAST_BLOCK = 0x10000, 0x10, 0xFF
+FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
 REMEDY = "ask the sender for intact headers"
 LONG_VRS = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
@@ -50,7 +51,7 @@ EXPECTED = {tag: dictionary_VR(tag) for tag in READ}
 MACROS = {tag_for_keyword(keyword) for keyword in (*MACRO_OF.values(), "RealWorldValueMappingSequence")}
 
 
-def require_intact(frames: Sequence[FrameView]) -> None:
+def require_intact(groups: Sequence[Frames]) -> None:
     """Refuse an object, given by all its frames, that says something twice, or in another form than the standard's.
 
     Raises
@@ -60,7 +61,8 @@ def require_intact(frames: Sequence[FrameView]) -> None:
         the reading is no value of its kind (PS3.6).
     """
     judged: set[Hashable] = set()
-    for item in {id(item): item for frame in frames for item in frame.items}.values():
+    views = [view for frames in groups for view in _differing(frames)]
+    for item in {id(item): item for view in views for item in view.items}.values():
         # What was cut from the file holds every element once, in order, or it would not have been cut.
         if not item.is_cut:
             for part in _described(item.parsed):
@@ -71,6 +73,12 @@ def require_intact(frames: Sequence[FrameView]) -> None:
         if forms not in judged:
             judged.add(forms)
             _require_forms(item.elements)
+
+
+def _differing(frames: Frames) -> Sequence[FrameView]:
+    # What pydicom parsed is searched in every frame, because a gap between its elements is no element.
+    is_cut = all(view.items[0].is_cut for view in frames.views)
+    return frames.distinct(lambda key, vr: is_creator(key)) if is_cut else frames.views
 
 
 def _described(part: Dataset) -> Iterator[Dataset]:
@@ -137,11 +145,7 @@ def _owners(elements: Elements) -> tuple[tuple[tuple[int, int], str], ...]:
 
 @lru_cache(4096)
 def _creator_places(layout: Layout) -> tuple[int, ...]:
-    return tuple(
-        place
-        for place, key in enumerate(layout.keys)
-        if key & ODD_GROUP and 0 < (key & 0xFFFF) <= LAST_BLOCK and key & TAG
-    )
+    return tuple(place for place, key in enumerate(layout.keys) if is_creator(key))
 
 
 @lru_cache(4096)
