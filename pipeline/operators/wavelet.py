@@ -22,6 +22,16 @@ _FILTERS = {
         -0.12083221,
         0.0498175,
     ),
+    "symlet_4": (
+        -0.07576571478927333,
+        -0.02963552764599851,
+        0.49761866763201545,
+        0.8037387518059161,
+        0.29785779560527736,
+        -0.09921954357684722,
+        -0.012603967262037833,
+        0.0322231006040427,
+    ),
 }
 WAVELETS = tuple(_FILTERS)
 _COARSEST = 8
@@ -34,7 +44,8 @@ class WaveletTransform:
     because a product with one is as fast as a convolution with a short filter, and a shift by whole samples is a roll
     of their columns.
 
-    Source: Daubechies 1988, doi:10.1002/cpa.3160410705.
+    Source: Daubechies 1988, doi:10.1002/cpa.3160410705; 1992, doi:10.1137/1.9781611970104 (symlets, the least
+    asymmetric of their length).
     """
 
     def __init__(self, shape: Sequence[int], levels: int, wavelet: str, like: Tensor) -> None:

@@ -20,11 +20,13 @@ from pipeline.solvers.proximal_gradient import accelerated_proximal_gradient
 
 _SHIFT_STRIDES = (3, 5, 7)
 """Steps from one cycle-spinning shift to the next along the three axes; they meet every shift of a block of eight."""
+_CYCLE = 8
+"""Steps after which the shifts repeat. Averaged over them the images do not depend on where the wavelets lie."""
 _TINY = 1e-15
 _LEAST_CURVATURE = 12.0
 """No smaller than the largest eigenvalue of differences along three axes."""
 
-Proximal = Callable[[Tensor, int], Tensor]
+Proximal = Callable[[Tensor, int, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,15 @@ class WaveletSettings:
     regularisation: float = setting(
         1.2, "noise of a sample", "threshold of the wavelet coefficients", minimum=0.0, maximum=100.0
     )
-    iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
+    iterations: int = setting(64, "1", "most steps of accelerated proximal gradients", minimum=1, maximum=2000)
+    tolerance: float = setting(
+        0.5, "noise of a sample", "change of an image within eight steps at which to stop", minimum=0.0, maximum=100.0
+    )
     levels: int = setting(3, "1", "levels of the wavelet transform", minimum=1, maximum=8)
     exponent: float = setting(
         2.0, "1", "1 shrinks by the threshold (the L1 norm); 2 spares large coefficients", minimum=1.0, maximum=2.0
     )
-    wavelet: str = setting("daubechies_3", "", "family of the wavelets", choices=WAVELETS)
+    wavelet: str = setting("symlet_4", "", "family of the wavelets", choices=WAVELETS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,10 @@ class TotalVariationSettings:
     regularisation: float = setting(
         0.1, "noise of a sample", "weight of the edges between voxels of the finest size", minimum=0.0, maximum=100.0
     )
-    iterations: int = setting(60, "1", "steps of accelerated proximal gradients", minimum=1, maximum=2000)
+    iterations: int = setting(64, "1", "most steps of accelerated proximal gradients", minimum=1, maximum=2000)
+    tolerance: float = setting(
+        0.5, "noise of a sample", "change of an image within eight steps at which to stop", minimum=0.0, maximum=100.0
+    )
     inner_iterations: int = setting(3, "1", "steps of each denoising, which starts where the last ended", minimum=1)
 
 
@@ -147,17 +155,19 @@ def total_variation(
     def proximal_of(images: Tensor) -> Proximal:
         edges = images.new_zeros((3, *images.shape))
 
-        def denoised(volumes: Tensor, step: int) -> Tensor:
+        def denoised(volumes: Tensor, step: int, size: float) -> Tensor:
             nonlocal edges
+            weight = size * threshold
             for _ in range(settings.inner_iterations):
-                clean = volumes - threshold * differences_adjoint(edges, weights)
-                edges = edges + differences(clean, weights) / (_LEAST_CURVATURE * max(threshold, 1e-30))
+                clean = volumes - weight * differences_adjoint(edges, weights)
+                edges = edges + differences(clean, weights) / (_LEAST_CURVATURE * max(weight, 1e-30))
                 edges = edges / torch.linalg.vector_norm(edges, dim=0).clamp_min(1)
-            return volumes - threshold * differences_adjoint(edges, weights)
+            return volumes - weight * differences_adjoint(edges, weights)
 
         return denoised
 
-    return _reconstructed(kspace, sensitivities, proximal_of, settings.iterations, on_iteration, joint=False)
+    stop = _Stop(settings.iterations, settings.tolerance * noise_level(kspace))
+    return _reconstructed(kspace, sensitivities, proximal_of, stop, on_iteration, joint=False)
 
 
 def _wavelet_sparse(
@@ -166,26 +176,39 @@ def _wavelet_sparse(
     n_z, n_y, n_x = kspace.grid.shape
     transform = WaveletTransform((n_x, n_z, n_y), settings.levels, settings.wavelet, sensitivities)
     # The noise of all echoes together grows with the root of their number.
-    threshold = settings.regularisation * noise_level(kspace) * (kspace.n_echoes**0.5 if joint else 1.0)
+    noise = noise_level(kspace)
+    threshold = settings.regularisation * noise * (kspace.n_echoes**0.5 if joint else 1.0)
     kept_x, kept_z, kept_y = transform.corners[-1]
 
-    def shrunk(volumes: Tensor, step: int) -> Tensor:
-        shift = [step * stride % 8 for stride in _SHIFT_STRIDES]
+    def shrunk(volumes: Tensor, step: int, size: float) -> Tensor:
+        shift = [step * stride % _CYCLE for stride in _SHIFT_STRIDES]
         coefficients = transform.forward(volumes, shift)
-        size = torch.linalg.vector_norm(coefficients, dim=0, keepdim=True) if joint else coefficients.abs()
-        share = (threshold / size.clamp_min_(_TINY * max(threshold, 1.0))).pow_(settings.exponent)
+        length = torch.linalg.vector_norm(coefficients, dim=0, keepdim=True) if joint else coefficients.abs()
+        # A step of another size weighs the penalty by it: a threshold as its root where it is squared.
+        share = (threshold * size ** (1 / settings.exponent) / length.clamp_min_(_TINY * max(threshold, 1.0))).pow_(
+            settings.exponent
+        )
         share = share.neg_().add_(1).clamp_min_(0)
         share[..., :kept_x, :kept_z, :kept_y] = 1
         return transform.inverse(coefficients.mul_(share), shift)
 
-    return _reconstructed(kspace, sensitivities, lambda _: shrunk, settings.iterations, on_iteration, joint=joint)
+    stop = _Stop(settings.iterations, settings.tolerance * noise)
+    return _reconstructed(kspace, sensitivities, lambda _: shrunk, stop, on_iteration, joint=joint)
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """After how many steps an iteration ends at most, and at which root mean square change within a cycle before."""
+
+    iterations: int
+    change: float
 
 
 def _reconstructed(
     kspace: Kspace,
     sensitivities: Tensor,
     proximal_of: Callable[[Tensor], Proximal],
-    n_iterations: int,
+    stop: _Stop,
     on_iteration: OnIteration | None,
     *,
     joint: bool,
@@ -193,6 +216,9 @@ def _reconstructed(
     """Alternate gradient steps on the samples with a proximal map, for all echoes at once or one after the other."""
     coils = coils_by_readout(sensitivities)
     groups = [list(range(kspace.n_echoes))] if joint else [[echo] for echo in range(kspace.n_echoes)]
+    # The samples say nothing of voxels that no coil sees; only the proximal map spreads signal to them.
+    seen = coils.ne(0).any(1)
+    change = stop.change * float(seen.float().mean().sqrt())
     images: list[Tensor] = []
     for number, echoes in enumerate(groups):
         operators = [SenseOperator(coils, kspace.measured[echo]) for echo in echoes]
@@ -200,17 +226,23 @@ def _reconstructed(
 
         def gradient_step(volumes: Tensor, projected: Tensor = projected, operators: list = operators) -> Tensor:
             fitted = torch.stack([op.normal(volume) for op, volume in zip(operators, volumes, strict=True)])
-            return fitted.neg_().add_(volumes).add_(projected)
+            return fitted.neg_().add_(volumes).add_(projected).mul_(seen)
 
         def tell(step: int, number: int = number) -> None:
             if on_iteration is not None:
-                on_iteration((number + step / n_iterations) / len(groups))
+                on_iteration((number + step / stop.iterations) / len(groups))
 
         found = accelerated_proximal_gradient(
-            gradient_step, proximal_of(projected), projected, n_iterations=n_iterations, on_iteration=tell
+            gradient_step,
+            proximal_of(projected),
+            projected,
+            n_iterations=stop.iterations,
+            cycle=_CYCLE,
+            tolerance=change,
+            on_iteration=tell,
         )
-        # The samples say nothing of voxels that no coil sees; only the wavelets spread signal to them.
-        images.append(images_of_readouts(found) * sensitivities.ne(0).any(0))
+        tell(stop.iterations)
+        images.append(images_of_readouts(found.mul_(seen)))
     return torch.cat(images)
 
 
