@@ -111,7 +111,7 @@ def _inspected(found: FoundAcquisition, settings: Settings, picture: Path | None
     try:
         choices = _choices(found, settings)
         if error is None:
-            echoes = read_echo_series(found.paths)
+            echoes = read_echo_series(found.paths, share=found.share)
     except PERMANENT as failure:
         error = error or failure
     assessment = assess(frames) if frames else None
@@ -157,9 +157,10 @@ def _drawn(picture: Path, found: FoundAcquisition, echoes: EchoSeries | None, ge
 
 def _title(found: FoundAcquisition, header: Dataset) -> str:
     number, description = (_texts(header, keyword) for keyword in ("SeriesNumber", "SeriesDescription"))
+    title = " ".join(number + description) or found.description
     if number and not description:
-        return f"{number[0]} (no description)"
-    return " ".join(number + description) or found.description
+        title = f"{number[0]} (no description)"
+    return f"{title}, {found.share.title}" if found.share else title
 
 
 def _software(header: Dataset) -> list[str]:

@@ -67,7 +67,7 @@ def read_dicom(found: FoundAcquisition, labels: LabelFiles, mask: Path | None, d
     UnusableInput
         Mask or label map lie on another grid.
     """
-    echoes = read_echo_series(found.paths)
+    echoes = read_echo_series(found.paths, share=found.share)
     source = echoes.source
     geometry = source.geometry
     acquisition = to_acquisition(echoes, device, None if mask is None else _mask_on(mask, geometry))
@@ -75,7 +75,7 @@ def read_dicom(found: FoundAcquisition, labels: LabelFiles, mask: Path | None, d
         acquisition=acquisition,
         affine_ras=geometry.affine_ras,
         files=tuple(InputFile(str(path), sha256_of(path)) for path in found.paths),
-        digests=tuple(_dataset_digest(path) for path in found.paths),
+        digests=(*(_dataset_digest(path) for path in found.paths), *((found.share.title,) if found.share else ())),
         facts={
             "kind": "DICOM",
             "description": found.description,

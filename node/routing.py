@@ -6,7 +6,7 @@ fits is enough: an image type has several words, a multi-echo series several ech
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.errors import IgnoredByRule, NoRuleMatches
 from node.rule_settings import CLASSIC, Condition, Match, Priority, Rule
@@ -24,13 +24,17 @@ _PER_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}
 
 @dataclass(frozen=True)
 class Choice:
-    """One map that is to be made of a series: the names of the rules that ask for it, and what they say together."""
+    """One map that is to be made of a series: the names of the rules that ask for it, and what they say together.
+
+    `scan` counts from 1 where the series holds several: repetitions, averages, slabs.
+    """
 
     rules: tuple[str, ...]
     recipe: str
     encoding: str
     priority: Priority
     destinations: tuple[str, ...]
+    scan: int = 1
 
     @property
     def rule(self) -> str:
@@ -39,8 +43,9 @@ class Choice:
 
     @property
     def map_by(self) -> str:
-        """Return what tells this map from others of the same series: its recipe, and its encoding where not usual."""
-        return self.recipe if self.encoding == CLASSIC else f"{self.recipe} {self.encoding}"
+        """Return what tells this map from others of a series: recipe, unusual encoding, number of a later scan."""
+        encoding = "" if self.encoding == CLASSIC else f" {self.encoding}"
+        return f"{self.recipe}{encoding}" + (f" scan {self.scan}" if self.scan > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,11 @@ def choose(rules: Sequence[Rule], values_of: ValuesOf, match: Match = "first") -
     for rule in deciding:
         alike.setdefault((rule.recipe, rule.encoding), []).append(rule)
     return tuple(_together(group) for group in alike.values())
+
+
+def of_every_scan(choices: Sequence[Choice], n_scans: int) -> list[Choice]:
+    """Return the same choices for each scan of a series, those of the first scan first."""
+    return [replace(choice, scan=scan) for scan in range(1, n_scans + 1) for choice in choices]
 
 
 def own_choice(choices: Sequence[Choice], map_by: str | None) -> Choice:

@@ -13,12 +13,13 @@ from db import instances, series
 from db.series import Series
 from dicom_io.read.attributes import attribute_values, read_header
 from dicom_io.read.headers import FrameHeader
+from dicom_io.read.separation import MOST_SCANS
 from node import engine
 from node.engine import PriorityOf
 from node.errors import Permanent
 from node.inbox import Inbox
 from node.purpose import why_ignored
-from node.routing import URGENT, Value, Values, ValuesOf, choose, own_choice
+from node.routing import URGENT, Value, Values, ValuesOf, choose, of_every_scan, own_choice
 from node.services import Services
 from node.settings import Settings
 
@@ -71,7 +72,7 @@ def priority_by_rules(settings: Settings, inbox: Inbox) -> PriorityOf:
             return engine.ROUTINE
         try:
             choices = choose(settings.rules, values_in(_held(session, current, inbox)), settings.routing.match)
-            choice = own_choice(choices, current.map_by)
+            choice = own_choice(of_every_scan(choices, MOST_SCANS), current.map_by)
         except Permanent:
             # Why no rule wants it is said by the step that reads the series.
             return engine.ROUTINE

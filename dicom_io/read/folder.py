@@ -1,4 +1,4 @@
-"""Find the acquisitions in a folder: group files by series, pair magnitude with phase, say why the rest is no use."""
+"""Find the acquisitions in a folder: group files by series, put series together or take them apart, refuse the rest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from dicom_io.read.conclusions import Conclusions
 from dicom_io.read.grouping import Key, group_series
 from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.multiframe import MULTI_FRAME
+from dicom_io.read.separation import SEPARABLE, Share, separate
 from dicom_io.read.sorting import assess
 
 PREAMBLE = 128
@@ -21,7 +22,8 @@ MAGIC = b"DICM"
 class FoundAcquisition:
     """One acquisition, or one series or file that cannot become a map; `refusal` says why.
 
-    `frames[i]` are the headers of the frames in `paths[i]`; it is empty where the files hold no MR images.
+    `frames[i]` are the headers of the frames in `paths[i]`; it is empty where the files hold no MR images. Where one
+    series holds several scans, `share` says which of them this is.
     """
 
     series_uids: tuple[str, ...]
@@ -29,6 +31,7 @@ class FoundAcquisition:
     paths: tuple[Path, ...]
     refusal: DicomError | None
     frames: tuple[tuple[FrameHeader, ...], ...] = ()
+    share: Share | None = None
 
 
 def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None = None) -> list[FoundAcquisition]:
@@ -41,7 +44,8 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
     on_progress
         Called with the share of files, 0 to 1, that have been looked at.
 
-    Series are put together as `dicom_io.read.grouping.group_series` says.
+    Series are put together as `dicom_io.read.grouping.group_series` says, and one that holds several scans is taken
+    apart as `dicom_io.read.separation.separate` says.
     """
     series: dict[Key, list[Instance]] = {}
     conclusions = Conclusions()
@@ -64,8 +68,13 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
                 found.append(FoundAcquisition((), "unreadable object", (path,), reason))
     for uid, (of_series, refusal) in others.items():
         found.append(FoundAcquisition((uid,), "no MR images", tuple(of_series), refusal))
-    found += [_found([one for key in group for one in series[key]]) for group in group_series(series)]
-    return sorted(found, key=lambda item: (item.refusal is not None, item.series_uids))
+    for group in group_series(series):
+        found += _found([one for key in group for one in series[key]])
+    return sorted(found, key=_usable_first)
+
+
+def _usable_first(found: FoundAcquisition) -> tuple[bool, tuple[str, ...], int]:
+    return found.refusal is not None, found.series_uids, found.share.number if found.share else 0
 
 
 def _series_uid(path: Path) -> str:
@@ -82,17 +91,31 @@ def _claims_to_be_dicom(path: Path) -> bool:
     return start[PREAMBLE:] == MAGIC or path.suffix.lower() in (".dcm", ".ima")
 
 
-def _found(instances: Sequence[Instance]) -> FoundAcquisition:
-    frames = [frame for instance in instances for frame in instance.frames]
+def _found(instances: Sequence[Instance]) -> list[FoundAcquisition]:
+    """Return the acquisition that some series form, or each of them where the series hold several scans."""
     refusal: DicomError | None = None
     try:
         assemble(instances)
+    except SEPARABLE as reason:
+        shares = separate(instances)
+        if shares:
+            return [_described(share.of(instances), None, share) for share in shares]
+        refusal = reason
     except DicomError as reason:
         refusal = reason
+    return [_described(instances, refusal)]
+
+
+def _described(
+    instances: Sequence[Instance], refusal: DicomError | None, share: Share | None = None
+) -> FoundAcquisition:
+    frames = [frame for instance in instances for frame in instance.frames]
+    which = f"{share.title}, " if share else ""
     return FoundAcquisition(
         tuple(sorted({frame.series_instance_uid for frame in frames})),
-        f"{frames[0].vendor or 'unknown manufacturer'}, {assess(frames).sentence}",
+        f"{frames[0].vendor or 'unknown manufacturer'}, {which}{assess(frames).sentence}",
         tuple(instance.path for instance in instances),
         refusal,
         tuple(instance.frames for instance in instances),
+        share,
     )

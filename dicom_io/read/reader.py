@@ -1,6 +1,7 @@
 """The only door through which acquisitions enter: files in, ordered arrays in known units out, or a named refusal."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ from dicom_io.read.pixels import (
     verified_magnitude,
     verified_phase,
 )
+from dicom_io.read.separation import SEPARABLE, Share, separate
 from dicom_io.read.vendors.convention import PhaseScale, StoredValues
 from dicom_io.series import EchoSeries, Part, SourceFrame, SourceSeries
 
-__all__ = ["FoundAcquisition", "find_acquisitions", "read_echo_series", "read_source"]
+__all__ = ["SEPARABLE", "FoundAcquisition", "Share", "find_acquisitions", "read_echo_series", "read_source", "scans_in"]
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 FALLING = "The manufacturer's phase falls as the field grows; its sign was turned."
@@ -39,7 +41,9 @@ def file_name(path: Path) -> str:
     return path.name
 
 
-def read_echo_series(paths: Sequence[Path], name_of: Callable[[Path], str] = file_name) -> EchoSeries:
+def read_echo_series(
+    paths: Sequence[Path], name_of: Callable[[Path], str] = file_name, share: Share | None = None
+) -> EchoSeries:
     """Read one multi-echo acquisition: magnitude and phase of every echo, ordered, phase in radians.
 
     Parameters
@@ -49,13 +53,15 @@ def read_echo_series(paths: Sequence[Path], name_of: Callable[[Path], str] = fil
         that are no images are ignored and noted.
     name_of
         How sentences call a file; a node passes a function that gives no received text away.
+    share
+        Which scan is meant, where the series holds several; from `find_acquisitions` or `scans_in`.
 
     Raises
     ------
     dicom_io.errors.Permanent
         One class per reason, with a sentence that names file, attribute and remedy.
     """
-    assembly, ignored = _assembly(paths, name_of)
+    assembly, ignored = _assembly(paths, name_of, share)
     scales = _scales(assembly)
     first, second = filled(assembly, scales)
     notes: list[str] = []
@@ -74,10 +80,23 @@ def read_echo_series(paths: Sequence[Path], name_of: Callable[[Path], str] = fil
     return EchoSeries(_source(assembly, _scaling(assembly, scales), ignored, tuple(notes)), magnitude, phase)
 
 
-def read_source(paths: Sequence[Path], name_of: Callable[[Path], str] = file_name) -> SourceSeries:
+def read_source(
+    paths: Sequence[Path], name_of: Callable[[Path], str] = file_name, share: Share | None = None
+) -> SourceSeries:
     """Read everything about an acquisition except its pixels; see `read_echo_series`."""
-    assembly, ignored = _assembly(paths, name_of)
+    assembly, ignored = _assembly(paths, name_of, share)
     return _source(assembly, _scaling(assembly, _scales(assembly)), ignored, ())
+
+
+def scans_in(paths: Sequence[Path], name_of: Callable[[Path], str] = file_name) -> list[Share]:
+    """Return the scans of files that were refused as one acquisition because they hold several; nothing if they do not.
+
+    Raises
+    ------
+    dicom_io.errors.Permanent
+        A header cannot be read; see `read_echo_series`.
+    """
+    return separate(_instances(paths, name_of)[0])
 
 
 def _scaling(assembly: Assembly, scales: dict[StoredValues, PhaseScale]) -> str:
@@ -86,7 +105,17 @@ def _scaling(assembly: Assembly, scales: dict[StoredValues, PhaseScale]) -> str:
     return "; ".join(sorted({scale.sentence for scale in scales.values()}))
 
 
-def _assembly(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[Assembly, tuple[str, ...]]:
+def _assembly(
+    paths: Sequence[Path], name_of: Callable[[Path], str], share: Share | None
+) -> tuple[Assembly, tuple[str, ...]]:
+    instances, ignored = _instances(paths, name_of)
+    if share is None:
+        return assemble(instances), ignored
+    assembly = assemble(share.of(instances))
+    return replace(assembly, notes=(share.sentence, *assembly.notes)), ignored
+
+
+def _instances(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[list[Instance], tuple[str, ...]]:
     instances, ignored = [], []
     conclusions = Conclusions()
     for path in sorted(paths):
@@ -99,7 +128,7 @@ def _assembly(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[As
         raise UnsupportedObject(ignored[0])
     if not instances:
         raise NotDicom("No files were given; name the files of one acquisition.")
-    return assemble(instances), tuple(ignored)
+    return instances, tuple(ignored)
 
 
 def _instance(path: Path, name: str, conclusions: Conclusions) -> Instance:

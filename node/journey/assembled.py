@@ -12,12 +12,15 @@ from db.instances import Instance
 from db.series import Series, State
 from dicom_io.kspace.raw_data import RAW_DATA_STORAGE
 from dicom_io.read.headers import FrameHeader
-from dicom_io.read.reader import read_echo_series
+from dicom_io.read.reader import SEPARABLE, Share, read_echo_series, read_source, scans_in
+from dicom_io.read.separation import MOST_SCANS
+from dicom_io.series import SourceSeries
 from node.convert import acquisition_artefact
+from node.errors import NoRuleMatches
 from node.journey.assembled_further import open_further
 from node.journey.assembled_raw import facts_of, hold_raw_scan, values_of_scan
 from node.recipe_files import read_recipe
-from node.routing import choose, own_choice
+from node.routing import choose, of_every_scan, own_choice
 from node.series_attributes import values_in
 from node.services import Services
 from node.software import software
@@ -25,6 +28,7 @@ from node.software import software
 ACQUISITION = "acquisition"
 AS_SOURCE = "encoded_as_source"
 MAP_BY = "map_by"
+SCAN = "scan"
 
 
 def step(series_key: str, services: Services) -> None:
@@ -53,10 +57,11 @@ def step(series_key: str, services: Services) -> None:
     raw = hold_raw_scan(services, paths) if is_raw else None
     values = values_in(held) if raw is None else values_of_scan(raw, values_in(held))
     choices = choose(services.settings.rules, values, services.settings.routing.match)
-    choice = own_choice(choices, map_by)
+    choice = own_choice(of_every_scan(choices, MOST_SCANS), map_by)
     recipe, recipe_text = read_recipe(choice.recipe, services.settings.recipes_directory)
+    n_scans = 1
     if raw is None:
-        digest, facts = _read_images(services, dict(zip(paths, rows, strict=True)))
+        digest, facts, n_scans = _read_images(services, dict(zip(paths, rows, strict=True)), choice.scan)
         made = {"artefact": digest}
     else:
         digest, facts, made = None, facts_of(raw), {"payload": raw.payload.sha256}
@@ -84,17 +89,43 @@ def step(series_key: str, services: Services) -> None:
         details["priority"] = choice.priority
         series.change_state(session, current, State.ASSEMBLED, details)
         if map_by is None:
-            open_further(session, services, current, choices[1:])
+            open_further(session, services, current, of_every_scan(choices, n_scans)[1:])
 
 
-def _read_images(services: Services, rows: Mapping[Path, Instance]) -> tuple[str, dict[str, Any]]:
-    """Store the acquisition that images make, and return its digest and what the record says of it."""
-    echoes = read_echo_series(list(rows), name_of=lambda path: f"instance {rows[path].sop_instance_uid}")
+def _read_images(services: Services, rows: Mapping[Path, Instance], scan: int) -> tuple[str, dict[str, Any], int]:
+    """Store the acquisition that images make; return its digest, what the record says of it, and how many there are."""
+    share: Share | None = None
+    try:
+        echoes = read_echo_series(list(rows), lambda path: _name_of(rows[path]))
+    except SEPARABLE:
+        shares = scans_in(list(rows), lambda path: _name_of(rows[path]))
+        if not shares:
+            raise
+        share = _share(shares, scan)
+        echoes = read_echo_series(list(rows), lambda path: _name_of(rows[path]), share)
     arrays, metadata = acquisition_artefact(echoes)
     source = echoes.source
     facts = {**metadata, "vendor": source.vendor, "phase_scaling": source.phase_scaling}
     facts |= {"notes": list(source.notes), "ignored": list(source.ignored)}
-    return services.workspace.put(arrays, metadata), facts
+    if share is not None:
+        facts[SCAN] = share.number
+    return services.workspace.put(arrays, metadata), facts, share.n_scans if share is not None else 1
+
+
+def source_of(paths: Sequence[Path], acquisition: Mapping[str, Any]) -> SourceSeries:
+    """Return the headers of the acquisition that a run was made of, by what the record says of it."""
+    scan = acquisition.get(SCAN)
+    return read_source(paths, share=_share(scans_in(paths), scan) if scan else None)
+
+
+def _share(shares: Sequence[Share], scan: int) -> Share:
+    if scan > len(shares):
+        raise NoRuleMatches(f"The series holds {len(shares)} scans, and this further map is that of scan {scan}.")
+    return shares[scan - 1]
+
+
+def _name_of(row: Instance) -> str:
+    return f"instance {row.sop_instance_uid}"
 
 
 def inputs_of(session: Session, current: Series) -> list[Instance]:

@@ -13,10 +13,9 @@ from db.outputs import Output
 from db.runs import Run
 from db.series import State
 from dicom_io.kspace.raw_data import RAW_DATA_STORAGE
-from dicom_io.read.reader import read_source
 from dicom_io.series import SourceSeries
 from node.convert import root_mean_square
-from node.journey.assembled import ACQUISITION, AS_SOURCE, MAP_BY, inputs_of
+from node.journey.assembled import ACQUISITION, AS_SOURCE, MAP_BY, inputs_of, source_of
 from node.journey.assembled_raw import raw_source
 from node.journey.mapped import MAPS
 from node.journey.reconstructed import RECONSTRUCTION
@@ -53,7 +52,7 @@ def step(series_key: str, services: Services) -> None:
         rows, is_raw = inputs_of(session, current), current.sop_class_uid == RAW_DATA_STORAGE
         kinds = services.settings.kinds_to_make(current.destinations)
     paths = [services.inbox.verify(row.inbox_name, row.sha256) for row in rows]
-    source = raw_source(services, paths[0]) if is_raw else read_source(paths)
+    source = raw_source(services, paths[0], run.acquisition["shape"]) if is_raw else source_of(paths, run.acquisition)
     magnitude = root_mean_square(services.workspace.get(acquisition).arrays["magnitude"])
     made, measured, note = _make(services, services.workspace.get(maps), magnitude, source, run, kinds)
     paths = write_objects(services.outbox / run.key, made)
