@@ -9,6 +9,7 @@ from pydicom import Dataset
 
 from dicom_io.errors import NotDicom, UnsupportedObject
 from dicom_io.instance import naming
+from dicom_io.read.agreement import require_agreement
 from dicom_io.read.assembly import Assembly, Instance, assemble
 from dicom_io.read.conclusions import Conclusions
 from dicom_io.read.elements import Layouts
@@ -25,6 +26,7 @@ from dicom_io.read.pixels import (
     verified_magnitude,
     verified_phase,
 )
+from dicom_io.read.scales import require_same_scale
 from dicom_io.read.separation import SEPARABLE, Share, separate
 from dicom_io.read.vendors.convention import PhaseScale, StoredValues
 from dicom_io.series import EchoSeries, Part, SourceFrame, SourceSeries
@@ -64,7 +66,8 @@ def read_echo_series(
     assembly, ignored = _assembly(paths, name_of, share)
     scales = _scales(assembly)
     first, second = filled(assembly, scales)
-    notes: list[str] = []
+    agreement = require_agreement(assembly, first.values, second.values)
+    notes = [agreement] if agreement else []
     if assembly.parts[0] is Part.REAL:
         magnitude, phase = polar(first.values, second.values)
     else:
@@ -143,6 +146,8 @@ def _scales(assembly: Assembly) -> dict[StoredValues, PhaseScale]:
         if part is Part.PHASE and frame.values not in scales:
             with naming(assembly.name_of[frame.sop_instance_uid]):
                 scales[frame.values] = assembly.vendor.phase_scale(frame.values)
+                first = next(iter(scales.values()))
+                require_same_scale(scales[frame.values], first)
     return scales
 
 

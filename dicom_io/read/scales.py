@@ -9,7 +9,7 @@ from dicom_io.errors import ContradictoryHeader, PhaseScaleUnknown
 from dicom_io.instance import named
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.sorting import Slot
-from dicom_io.read.vendors.convention import StoredValues
+from dicom_io.read.vendors.convention import PhaseScale, StoredValues
 from dicom_io.series import Part
 
 SAME_SLOPE = 1e-6
@@ -34,7 +34,8 @@ def require_one_scale(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, st
     ContradictoryHeader
         A magnitude has an intercept; slopes, or the zeros of real and imaginary images, differ without a reason.
     PhaseScaleUnknown
-        By RescaleIntercept and RescaleSlope real or imaginary values could have one sign only.
+        By RescaleIntercept and RescaleSlope real or imaginary values could have one sign only, or signed ones another
+        zero than 0.
     """
     frames = [frame for (part, _, _), frame in chosen.items() if part is not Part.PHASE]
     for frame in frames:
@@ -71,6 +72,22 @@ def _require_equal(frames: Sequence[FrameHeader], names: Mapping[str, str]) -> N
                 f"{names[first.sop_instance_uid]} {_slope(first.values):g}, and nothing in the headers proves that "
                 f"the scanner scaled {frame.part} images one by one; {REMEDY}."
             )
+
+
+def require_same_scale(scale: PhaseScale, first: PhaseScale) -> None:
+    """Refuse phase images of one acquisition that become radians in different ways; scanners scale them all alike.
+
+    Raises
+    ------
+    ContradictoryHeader
+        Slope or intercept is another one than the first image's.
+    """
+    steps = abs(scale.slope - first.slope) / first.slope, abs(scale.intercept - first.intercept) / first.slope
+    if max(steps) > SAME_SLOPE:
+        raise ContradictoryHeader(
+            f"{named('RescaleSlope')} and {named('RescaleIntercept')} of this phase image ({scale.sentence}) are not "
+            f"those of the first ({first.sentence}); {REMEDY}."
+        )
 
 
 def require_stated_range(frames: Sequence[FrameHeader], ends: np.ndarray, names: Mapping[str, str]) -> None:
@@ -156,8 +173,13 @@ def _require_one_zero(frames: Sequence[FrameHeader], names: Mapping[str, str]) -
 
 
 def _require_two_signs(frame: FrameHeader, names: Mapping[str, str]) -> None:
-    """Refuse unsigned real or imaginary images whose rescaling makes nearly all of them positive, or negative."""
+    """Refuse real or imaginary images whose rescaling moves their zero away from where stored values can have it."""
     values = frame.values
+    if values.is_signed and values.intercept:
+        raise PhaseScaleUnknown(
+            f"{names[frame.sop_instance_uid]}: {named('RescaleIntercept')} is {values.intercept:g} in a {frame.part} "
+            f"image of signed values, whose zero is 0; {REMEDY}."
+        )
     if values.is_signed or not values.bits_stored:
         return
     if not FEWEST_OF_A_SIGN <= _zero(values) / (2**values.bits_stored - 1) <= 1 - FEWEST_OF_A_SIGN:

@@ -21,6 +21,7 @@ RADIANS_PER_UNIT = {
     "degrees": math.pi / 180,
 }
 SPAN_TOLERANCE = 0.005
+LARGEST_SHIFT = 0.6
 STATED_PARTS = {
     "MAGNITUDE": Part.MAGNITUDE,
     "PHASE": Part.PHASE,
@@ -139,13 +140,18 @@ def contradiction(vendor: Vendor, view: FrameView) -> str:
 def scale_from_units(values: StoredValues) -> PhaseScale | None:
     """Return the scale that the header's own unit proves, or None where it names no angle."""
     factor = RADIANS_PER_UNIT.get(values.units)
-    if factor is None or not values.slope or values.intercept is None:
+    if factor is None or not _rises(values) or values.slope is None or values.intercept is None:
         return None
     return PhaseScale(
         values.slope * factor,
         values.intercept * factor,
         f"{_rule(values.slope, values.intercept)} is phase in {values.units}, as the header states",
     )
+
+
+def _rises(values: StoredValues) -> bool:
+    """No scanner is known whose rescaling turns the phase round; a slope below 0 would turn the map's sign."""
+    return values.slope is not None and values.slope > 0
 
 
 def _rule(slope: float, intercept: float) -> str:
@@ -156,14 +162,13 @@ def _rule(slope: float, intercept: float) -> str:
 
 def scale_from_span(values: StoredValues, pi_values: tuple[float, ...]) -> PhaseScale | None:
     """Return the scale of a rescaling that maps the whole stored range onto ±`pi_value`, for one of `pi_values`."""
-    if not values.slope or values.intercept is None or not 8 <= values.bits_stored <= 16:
+    if not _rises(values) or values.slope is None or values.intercept is None or not 8 <= values.bits_stored <= 16:
         return None
     lowest = -(2 ** (values.bits_stored - 1)) if values.is_signed else 0
     first = values.slope * lowest + values.intercept
-    span = abs(values.slope) * (2**values.bits_stored - 1)
+    span = values.slope * (2**values.bits_stored - 1)
     for pi_value in pi_values:
-        half_fits = abs(abs(first) / pi_value - 1) < SPAN_TOLERANCE
-        if half_fits and abs(span / (2 * pi_value) - 1) < SPAN_TOLERANCE:
+        if _is_end(-first, pi_value, values.slope) and abs(span / (2 * pi_value) - 1) < SPAN_TOLERANCE:
             factor = math.pi / pi_value
             return PhaseScale(
                 values.slope * factor,
@@ -171,6 +176,17 @@ def scale_from_span(values: StoredValues, pi_values: tuple[float, ...]) -> Phase
                 f"{_rule(values.slope, values.intercept)} spans ±{pi_value:g}, which is ±π",
             )
     return None
+
+
+def _is_end(found: float, pi_value: float, slope: float) -> bool:
+    """Tell whether a range ends where π is, up to half a stored step, or to the decimals of a rounded π.
+
+    Where π is a whole number by convention, the range ends exactly there.
+    """
+    if float(pi_value).is_integer():
+        return found == pi_value
+    rounded = (round(pi_value, digits) for digits in range(2, 6))
+    return abs(found - pi_value) <= LARGEST_SHIFT * slope or any(abs(found - value) < 1e-9 for value in rounded)
 
 
 def refuse_scale(vendor: str, known: str) -> PhaseScaleUnknown:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from dicom_io.errors import ContradictoryHeader, MissingAttribute, Permanent
+from dicom_io.errors import ContradictoryHeader, MissingAttribute, Permanent, PhaseScaleUnknown
 from dicom_io.read.reader import read_echo_series, read_source
 from node.reading_study.subjects import Subject, encoded, real_subjects, simulated_subjects
 
@@ -20,6 +20,18 @@ def subjects() -> dict[str, Subject]:
 
 def one(number: int, keyword: str, value: object) -> Change:
     return lambda objects: setattr(objects[number], keyword, value)
+
+
+def all_ones(objects: list[Dataset]) -> None:
+    for dataset in objects:
+        dataset.RescaleIntercept = "1"
+
+
+def zero_of_first(objects: list[Dataset]) -> None:
+    first = objects[0]
+    del first.RealWorldValueMappingSequence
+    first.RescaleIntercept = f"{float(first.RescaleIntercept) + 40 * float(first.RescaleSlope):.12g}"
+    first[0x2005, 0x100D].value -= 40
 
 
 def private(element: int, value: float, *numbers: int) -> Change:
@@ -48,7 +60,7 @@ def without_first_slope(objects: list[Dataset]) -> None:
 # Philips writes all magnitude images first, then all phase images; Canon's real and imaginary images alternate.
 REFUSED: list[tuple[str, str, Change, type[Permanent], str]] = [
     ("one slope", "canon_real_and_imaginary", one(3, "RescaleSlope", "1.5"), ContradictoryHeader, "Slope .* 1.5"),
-    ("one zero", "canon_real_and_imaginary", one(4, "RescaleIntercept", "1"), ContradictoryHeader, "share one zero"),
+    ("one zero", "philips_real_and_imaginary", zero_of_first, ContradictoryHeader, "share one zero"),
     ("a magnitude's zero", "canon_classic", one(0, "RescaleIntercept", "5"), ContradictoryHeader, "no signal"),
     ("a slope of the other sign", "canon_classic", one(0, "RescaleSlope", "-1"), ContradictoryHeader, "Slope .* is -1"),
     ("no private scale", "philips_real_and_imaginary", without_private, ContradictoryHeader, "nothing in the headers"),
@@ -58,6 +70,9 @@ REFUSED: list[tuple[str, str, Change, type[Permanent], str]] = [
     ("a far scale", "philips_real_and_imaginary", private(0x100E, 1e9, 4), ContradictoryHeader, "in most images"),
     ("three samples", "philips_classic_complex", one(12, "SamplesPerPixel", 3), ContradictoryHeader, "is grey"),
     ("another mapping", "philips_classic", one(2, "RescaleSlope", "2.5"), ContradictoryHeader, "Real World Value"),
+    ("signed values' zero", "canon_real_and_imaginary", all_ones, PhaseScaleUnknown, "whose zero is 0"),
+    ("a phase turned round", "canon_classic", one(17, "RescaleSlope", "-9.6e-05"), PhaseScaleUnknown, "Nothing proves"),
+    ("another end", "siemens_xa_classic", one(17, "RescaleIntercept", "-4095"), PhaseScaleUnknown, "Nothing proves"),
     ("one slope absent", "canon_classic", without_first_slope, MissingAttribute, "Rescale Slope"),
 ]  # fmt: skip
 
