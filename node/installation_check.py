@@ -174,9 +174,10 @@ def _rules(settings: Settings) -> Iterator[Finding]:
 
 
 def _weights(recipe: Recipe) -> Iterator[Finding]:
-    if not recipe.networks:
+    networks = (*recipe.networks, *recipe.image_networks)
+    if not networks:
         yield Finding("weights", Level.OK, f"Recipe {recipe.name} needs no trained weights.")
-    for name in recipe.networks:
+    for name in networks:
         try:
             digest = verified_digest(name)
             if name == CALIBRATED:

@@ -1,6 +1,6 @@
 """The bridge for raw data: the readouts of a scan ⇄ k-space as tensors, Cartesian or echo-planar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from dicom_io.errors import NotFiniteValues, RawLinesMissing
+from dicom_io.geometry import Geometry
 from dicom_io.kspace.cartesian import sort_cartesian
 from dicom_io.kspace.header_check import check_counts, check_header, check_noise
 from dicom_io.kspace.line_check import check_lines, of_one_repetition
 from dicom_io.kspace.readout_heads import REVERSE
 from dicom_io.kspace.scan import EPI, RawScan, imaging_readouts, navigator_readouts, noise_readouts
-from dicom_io.kspace.source import is_mirrored
+from dicom_io.kspace.source import geometry_of, is_mirrored
 from dicom_io.kspace.stack import n_slices, places_of_slices
+from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
+from pipeline.networks.super_resolution import FACTOR
 from pipeline.operators.centred_fourier import to_kspace as transformed
 from pipeline.reconstruction.epi import EpiCorrections, EpiLines, EpiReadouts, sort_epi
 from pipeline.reconstruction.epi_regridding import trapezoid_trajectory
@@ -73,6 +76,27 @@ def place_images(scan: RawScan, images: Tensor) -> Tensor:
     region = tuple(slice(start, start + new) for start, new in zip(starts, shown, strict=True))
     placed = images[(slice(None), *region)]
     return (placed.flip(1) if is_mirrored(scan) else placed).contiguous()
+
+
+def geometry_of_images(scan: RawScan, frame_of_reference_uid: str, shape: Sequence[int] | None = None) -> Geometry:
+    """Return where the images of a scan lie: as they were measured, or twice as fine where `shape` `(z, y, x)` says so.
+
+    Raises
+    ------
+    RawHeaderUnusable
+        The directions are not perpendicular unit vectors.
+    UnusableInput
+        Images of that shape are not this scan's.
+    """
+    measured = geometry_of(scan, shown_shape(scan), frame_of_reference_uid)
+    if shape is None or tuple(shape) == measured.shape:
+        return measured
+    nz, ny, nx = (FACTOR * size for size in measured.shape)
+    if tuple(shape) != (nz, ny, nx):
+        raise UnusableInput(f"Images of shape {tuple(shape)} are not those of this scan, {measured.shape}.")
+    dz, dy, dx = (step / FACTOR for step in measured.slice_step)
+    rows, columns = (spacing / FACTOR for spacing in measured.pixel_spacing)
+    return replace(measured, slice_step=(dz, dy, dx), pixel_spacing=(rows, columns), shape=(nz, ny, nx))
 
 
 def shown_shape(scan: RawScan) -> tuple[int, int, int]:

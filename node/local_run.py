@@ -27,8 +27,10 @@ from node.software import software
 from pipeline.acquisition import Acquisition
 from pipeline.maps import CLASSICAL, CLASSICAL_SUSCEPTIBILITY, LEARNED, Quality
 from pipeline.memory import return_freed_volumes
-from pipeline.method import Finding
-from pipeline.recipe import Recipe
+from pipeline.method import Finding, Method
+from pipeline.recipe import Recipe, find_image_method
+from pipeline.reconstruction.reconstruction import Reconstruction
+from pipeline.reconstruction.super_resolution import Refinement
 from pipeline.regions.measurements import RegionMeasurement
 from pipeline.run import run
 
@@ -156,16 +158,17 @@ def write_summary(out: Path, summary: dict[str, Any]) -> Path:
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe with every default written out, and each method's source."""
+    ways: dict[str, tuple[Method | Reconstruction | Refinement, Any]] = {
+        step: (find_image_method(step, choice.method), recipe.image_settings(step))
+        for step, choice in recipe.image_steps.items()
+    }
+    ways |= {step: (recipe.method_of(step), recipe.settings_of(step)) for step in recipe.steps}
     return {
         "name": recipe.name,
         "digest": recipe.digest,
         "steps": {
-            step: {
-                "method": choice.method,
-                "citation": recipe.method_of(step).citation,
-                "settings": asdict(recipe.settings_of(step)),
-            }
-            for step, choice in recipe.steps.items()
+            step: {"method": way.name, "citation": way.citation, "settings": asdict(settings)}
+            for step, (way, settings) in ways.items()
         },
     }
 

@@ -31,6 +31,8 @@ FILES = {
     "geometry_factor": "1",
     "conventional_magnitude": "arbitrary",
     "conventional_phase": "rad",
+    "measured_magnitude": "arbitrary",
+    "measured_phase": "rad",
 }
 PICTURE = "reconstruction.png"
 
@@ -122,12 +124,14 @@ def document_of(made: ReconstructedScan) -> dict[str, Any]:
 def write_images(made: ReconstructedScan, raw: RawFile, out: Path) -> list[dict[str, str]]:
     """Write the images, what is kept beside them and a picture; return what lies where."""
     out.mkdir(parents=True, exist_ok=True)
-    arrays = {"magnitude": made.magnitude, "phase": made.phase, **made.companions}
+    images = {"magnitude": made.magnitude, "phase": made.phase}
+    arrays = images | made.companions
     files = []
     for name, unit in FILES.items():
         if name in arrays:
             path = out / f"{name}.nii.gz"
-            write_volume(path, arrays[name], made.geometry.affine_ras, f"{name} [{unit}], Lodestone")
+            place = made.geometry if name in images else made.measured_geometry
+            write_volume(path, arrays[name], place.affine_ras, f"{name} [{unit}], Lodestone")
             files.append({"path": path.name, "kind": f"NIfTI {name}", "unit": unit})
     times = [1000 * time for time in raw.scan.header.echo_times_s]
     volumes = {

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from dicom_io.geometry import Geometry
 from dicom_io.kspace.scan import RawScan
-from dicom_io.kspace.source import geometry_of
+from dicom_io.kspace.stack import n_slices
 from node.convert import to_grid
-from node.kspace_convert import place_images, shown_shape, to_kspace
+from node.kspace_convert import geometry_of_images, place_images, to_kspace
+from pipeline.errors import UnusableInput
+from pipeline.finer import finer_images
 from pipeline.method import Finding, MethodChoice
+from pipeline.methods import FINER
 from pipeline.networks.weights import verified_digest
 from pipeline.recipe import Recipe
 from pipeline.reconstruction.epi_distortion import straightened, without_distortion
@@ -23,6 +26,7 @@ from pipeline.reconstruction.table import DEFAULT_RECONSTRUCTION, find_reconstru
 
 SORTING, RECONSTRUCTING = "sorting", "reconstruction"
 STEPS = (SORTING, RECONSTRUCTING)
+"""What every scan goes through; a recipe may add `FINER`."""
 OnProgress = Callable[[str, float], None]
 
 
@@ -31,12 +35,14 @@ class ReconstructedScan:
     """Echo images and what is kept beside them.
 
     `magnitude` [arbitrary] and `phase` [rad] are float32 `(echo, z, y, x)` on `geometry`; `companions` are float32
-    arrays: the noise, the g-factor where lines were left out, and the conventional images beside learned ones.
+    arrays on `measured_geometry`: the noise, the g-factor where lines were left out, the conventional images beside
+    learned ones, and the images as they were measured where those that are used are finer.
     """
 
     magnitude: np.ndarray
     phase: np.ndarray
     geometry: Geometry
+    measured_geometry: Geometry
     companions: dict[str, np.ndarray]
     method: str
     settings: dict[str, Any]
@@ -61,29 +67,63 @@ def reconstruct_scan(
     PipelineError
         The reconstruction refuses the scan.
     """
+    if recipe.super_resolution is not None and n_slices(scan) > 1:
+        raise UnusableInput(
+            "Super-resolution is for volumes; along slices that were measured one by one no band of k-space is known. "
+            "Use a recipe without it."
+        )
     converted = to_kspace(scan, device, needs_noise, lambda share: on_progress(SORTING, share))
     choice = recipe.reconstruction or MethodChoice(DEFAULT_RECONSTRUCTION)
     made = reconstruct(converted.kspace, choice, lambda share: on_progress(RECONSTRUCTING, share))
     if converted.seconds_per_line is not None:
         made = _straight(made, converted.kspace, converted.seconds_per_line)
-    images = place_images(scan, made.images)
+    images, findings, companions = place_images(scan, made.images), made.findings, _companions(scan, made)
+    measured = geometry_of_images(scan, frame_of_reference_uid)
+    if recipe.super_resolution is not None:
+        measured_images = images
+        images, found = _finer(scan, images, measured, recipe, on_progress)
+        findings = (*findings, *found)
+        if images.shape != measured_images.shape:
+            companions["measured_magnitude"] = _array(measured_images.abs())
+            companions["measured_phase"] = _array(measured_images.angle())
     return ReconstructedScan(
         magnitude=_array(images.abs()),
         phase=_array(images.angle()),
-        geometry=geometry_of(scan, shown_shape(scan), frame_of_reference_uid),
-        companions=_companions(scan, made),
+        geometry=geometry_of_images(scan, frame_of_reference_uid, images.shape[1:]),
+        measured_geometry=measured,
+        companions=companions,
         method=choice.method,
         settings=asdict(recipe.reconstruction_settings),
-        findings=made.findings,
-        notes=(*converted.notes, *_weights(choice.method)),
+        findings=findings,
+        notes=(*converted.notes, *_weights(choice.method, recipe)),
     )
 
 
-def _weights(method: str) -> tuple[str, ...]:
-    """Say which weights a learned reconstruction has used: nobody could make its images again without them."""
-    if not find_reconstruction(method).learned:
-        return ()
-    return (f"The images were reconstructed with the weights of {method}, SHA-256 {verified_digest(method)}.",)
+def _finer(
+    scan: RawScan, images: Tensor, measured: Geometry, recipe: Recipe, on_progress: OnProgress
+) -> tuple[Tensor, tuple[Finding, ...]]:
+    """Return finer images, or those that were given where a check failed, and what was found."""
+    header = scan.header
+    made = finer_images(
+        images,
+        to_grid(measured),
+        header.echo_times_s,
+        header.field_strength_t,
+        recipe,
+        lambda share: on_progress(FINER, share),
+    )
+    return made.images, made.findings
+
+
+def _weights(method: str, recipe: Recipe) -> tuple[str, ...]:
+    """Say which weights made the images: nobody could make them again without them."""
+    notes = []
+    if find_reconstruction(method).learned:
+        notes.append(f"The images were reconstructed with the weights of {method}, SHA-256 {verified_digest(method)}.")
+    if recipe.super_resolution is not None:
+        finer = recipe.super_resolution.method
+        notes.append(f"Finer images were made with the weights of {finer}, SHA-256 {verified_digest(finer)}.")
+    return tuple(notes)
 
 
 def _straight(made: Reconstructed, kspace: Kspace, seconds_per_line: float) -> Reconstructed:

@@ -28,12 +28,15 @@ class ReconstructionRequest:
 class ReconstructionResult:
     """What the child says about a finished reconstruction.
 
-    `findings` are sentences with names, figures and whether they are warnings; `notes` what was noticed while reading.
+    `shape` and `voxel_size_mm` are those of the images `(z, y, x)`. `findings` are sentences with names, figures and
+    whether they are warnings; `notes` what was noticed while reading.
     """
 
     device: str
     method: str
     settings: dict[str, Any]
+    shape: list[int]
+    voxel_size_mm: list[float]
     findings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds_per_step: dict[str, float] = field(default_factory=dict)

@@ -37,6 +37,8 @@ def _reconstruct(given: dict[str, Any], clock: Clock) -> dict[str, Any]:
         device=describe_device(device),
         method=made.method,
         settings=made.settings,
+        shape=list(made.geometry.shape),
+        voxel_size_mm=list(made.geometry.voxel_size_mm),
         findings=[finding_dict(one) for one in made.findings],
         notes=list(made.notes),
         seconds_per_step=clock.rounded(),

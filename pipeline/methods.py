@@ -1,10 +1,15 @@
 """The methods of every step, in the order in which the steps run. Adding a method is one file and one line here."""
 
+from collections.abc import Mapping
+
 from pipeline.method import Method
 from pipeline.reconstruction.coil_combination import mdi as coil_mdi
 from pipeline.reconstruction.coil_combination import offset_removal
 from pipeline.reconstruction.coil_combination.adaptive import ADAPTIVE
 from pipeline.reconstruction.coil_combination.virtual_reference import VIRTUAL_REFERENCE
+from pipeline.reconstruction.reconstruction import Reconstruction
+from pipeline.reconstruction.super_resolution import SUPER_RESOLUTION, Refinement
+from pipeline.reconstruction.table import RECONSTRUCTIONS
 from pipeline.susceptibility import bipolar_correction, phase_offset_removal, referencing
 from pipeline.susceptibility.background_field_removal.ismv import ISMV
 from pipeline.susceptibility.background_field_removal.lbv import LBV
@@ -145,3 +150,10 @@ STEPS: dict[str, dict[str, Method]] = {
         TRUE_SWI,
     ),
 }
+
+RECONSTRUCTION, FINER = "reconstruction", "super_resolution"
+IMAGE_STEPS: Mapping[str, Mapping[str, Reconstruction | Refinement]] = {
+    RECONSTRUCTION: RECONSTRUCTIONS,
+    FINER: {SUPER_RESOLUTION.name: SUPER_RESOLUTION},
+}
+"""What makes images of k-space, before the steps above; a scan that came as images does not ask for it."""

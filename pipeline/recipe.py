@@ -11,10 +11,11 @@ from typing import Any
 from pipeline.errors import InvalidRecipe, UnknownMethod
 from pipeline.maps import COMPANION_SERIES
 from pipeline.method import Method, MethodChoice, nearest, resolve_settings
-from pipeline.methods import STEPS
-from pipeline.reconstruction.table import DEFAULT_RECONSTRUCTION, RECONSTRUCTIONS, find_reconstruction
+from pipeline.methods import FINER, IMAGE_STEPS, RECONSTRUCTION, STEPS
+from pipeline.reconstruction.reconstruction import Reconstruction
+from pipeline.reconstruction.super_resolution import Refinement
+from pipeline.reconstruction.table import DEFAULT_RECONSTRUCTION
 
-RECONSTRUCTION = "reconstruction"
 _SUFFIX = ".toml"
 _ACQUIRED = frozenset({"phase", "magnitude"})
 
@@ -24,7 +25,8 @@ class Recipe:
     """A chain of steps, in the order in which they run.
 
     `companions` are the maps that are to be seen beside the susceptibility, words of `COMPANION_SERIES`.
-    `reconstruction` says how images are made of k-space; images that came as images do not ask for it.
+    `reconstruction` says how images are made of k-space, and `super_resolution` how they are made finer, where they
+    are; images that came as images do not ask for it.
     """
 
     name: str
@@ -32,21 +34,21 @@ class Recipe:
     steps: Mapping[str, MethodChoice]
     companions: tuple[str, ...] = ()
     reconstruction: MethodChoice | None = None
+    super_resolution: MethodChoice | None = None
 
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the chain with every default written out.
 
-        Name, description and companions do not enter: they change no voxel of a map. The reconstruction enters where
-        the recipe names one.
+        Name, description and companions do not enter: they change no voxel of a map. What is done to k-space enters
+        where the recipe names it.
         """
         resolved = {
             step: {"method": choice.method, "settings": asdict(self.settings_of(step))}
             for step, choice in self.steps.items()
         }
-        if self.reconstruction is not None:
-            settings = asdict(self.reconstruction_settings)
-            resolved[RECONSTRUCTION] = {"method": self.reconstruction.method, "settings": settings}
+        for step, choice in self.image_steps.items():
+            resolved[step] = {"method": choice.method, "settings": asdict(self.image_settings(step))}
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -62,9 +64,19 @@ class Recipe:
     @property
     def reconstruction_settings(self) -> Any:
         """Return the complete settings of the reconstruction, the default one where the recipe names none."""
-        choice = self.reconstruction or MethodChoice(DEFAULT_RECONSTRUCTION)
-        found = find_reconstruction(choice.method)
-        return resolve_settings(found, choice.settings, f"recipe '{self.name}', step '{RECONSTRUCTION}'")
+        return self.image_settings(RECONSTRUCTION)
+
+    @property
+    def image_steps(self) -> dict[str, MethodChoice]:
+        """Return what the recipe names of what makes images of k-space, by step."""
+        named = {RECONSTRUCTION: self.reconstruction, FINER: self.super_resolution}
+        return {step: choice for step, choice in named.items() if choice is not None}
+
+    def image_settings(self, step: str) -> Any:
+        """Return the complete settings of a step that makes images of k-space."""
+        choice = self.image_steps.get(step) or MethodChoice(DEFAULT_RECONSTRUCTION)
+        way = find_image_method(step, choice.method)
+        return resolve_settings(way, choice.settings, f"recipe '{self.name}', step '{step}'")
 
     @property
     def needs_several_echoes(self) -> bool:
@@ -75,6 +87,12 @@ class Recipe:
     def networks(self) -> tuple[str, ...]:
         """Return the networks whose trained weights this recipe needs."""
         return tuple(self.method_of(step).name for step in self.steps if self.method_of(step).learned)
+
+    @property
+    def image_networks(self) -> tuple[str, ...]:
+        """Return the networks whose trained weights the images of k-space need."""
+        ways = [find_image_method(step, choice.method) for step, choice in self.image_steps.items()]
+        return tuple(way.name for way in ways if way.learned)
 
 
 def find_method(step: str, name: str) -> Method:
@@ -90,6 +108,19 @@ def find_method(step: str, name: str) -> Method:
     if name not in STEPS[step]:
         raise UnknownMethod(f"Step '{step}' has no method '{name}'; {nearest(name, STEPS[step])}")
     return STEPS[step][name]
+
+
+def find_image_method(step: str, name: str) -> Reconstruction | Refinement:
+    """Return the way of that name to make images of k-space, or to make them finer.
+
+    Raises
+    ------
+    UnknownMethod
+        There is none; the sentence names the nearest right one.
+    """
+    if name not in IMAGE_STEPS[step]:
+        raise UnknownMethod(f"Step '{step}' has no method '{name}'; {nearest(name, IMAGE_STEPS[step])}")
+    return IMAGE_STEPS[step][name]
 
 
 def parse_recipe(text: str) -> Recipe:
@@ -110,13 +141,13 @@ def parse_recipe(text: str) -> Recipe:
     if not isinstance(name, str) or not name or not isinstance(description, str):
         raise InvalidRecipe('A recipe starts with name = "..." and description = "..."; the name is missing.')
     companions = _companions(name, document.pop("companions", []))
-    reconstruction = _reconstruction(document.pop(RECONSTRUCTION, None))
+    reconstruction, finer = (_image_choice(step, document.pop(step, None)) for step in (RECONSTRUCTION, FINER))
     choices = {step: _choice(step, table) for step, table in document.items()}
     steps = {step: choices[step] for step in STEPS if step in choices}
-    recipe = Recipe(name, description, steps, companions, reconstruction)
-    if reconstruction is not None:
-        # Named here, so that a mistake is refused when the recipe is read and not when the first scan comes.
-        _ = recipe.reconstruction_settings
+    recipe = Recipe(name, description, steps, companions, reconstruction, finer)
+    for step in recipe.image_steps:
+        # So that a mistake is refused when the recipe is read and not when the first scan comes.
+        recipe.image_settings(step)
     for step in recipe.steps:
         recipe.settings_of(step)
     _check_chain(recipe)
@@ -142,11 +173,11 @@ def builtin_recipe(name: str) -> Recipe:
     return parse_recipe(builtin_recipe_text(name))
 
 
-def _reconstruction(table: object) -> MethodChoice | None:
+def _image_choice(step: str, table: object) -> MethodChoice | None:
     if table is None:
         return None
     if not isinstance(table, dict) or not isinstance(table.get("method"), str):
-        raise InvalidRecipe(f"Step '{RECONSTRUCTION}' needs a line method = \"...\"; {nearest('', RECONSTRUCTIONS)}.")
+        raise InvalidRecipe(f"Step '{step}' needs a line method = \"...\"; {nearest('', IMAGE_STEPS[step])}.")
     return MethodChoice(table["method"], {key: value for key, value in table.items() if key != "method"})
 
 

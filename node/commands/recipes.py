@@ -1,6 +1,7 @@
 """`lodestone methods` and `lodestone recipes`: what there is to choose from, and each method's source and settings."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from node.recipe_files import known_recipes, read_recipe
 from node.settings import load_settings
 from pipeline.errors import UnknownMethod
 from pipeline.method import Method, nearest
-from pipeline.methods import STEPS
+from pipeline.methods import FINER, IMAGE_STEPS, RECONSTRUCTION, STEPS
 from pipeline.networks.cards import training_state
 from pipeline.recipe import Recipe
+from pipeline.reconstruction.reconstruction import Reconstruction
+from pipeline.reconstruction.super_resolution import Refinement
+
+AnyMethod = Method | Reconstruction | Refinement
+IMAGE_INPUTS = {RECONSTRUCTION: ("k-space", "coil sensitivities"), FINER: ("magnitude", "phase")}
 
 
 def list_methods(step: str | None, as_json: bool) -> None:
@@ -25,9 +31,10 @@ def list_methods(step: str | None, as_json: bool) -> None:
     UnknownMethod
         There is no such step.
     """
-    if step is not None and step not in STEPS:
-        raise UnknownMethod(f"There is no step '{step}'; {nearest(step, STEPS)}")
-    chosen = {step: STEPS[step]} if step else STEPS
+    every: dict[str, Mapping[str, AnyMethod]] = {**IMAGE_STEPS, **STEPS}
+    if step is not None and step not in every:
+        raise UnknownMethod(f"There is no step '{step}'; {nearest(step, every)}")
+    chosen = {step: every[step]} if step else every
     if as_json:
         print_json([described(name, method) for name, table in chosen.items() for method in table.values()])
         return
@@ -37,7 +44,8 @@ def list_methods(step: str | None, as_json: bool) -> None:
             for index, method in enumerate(ways.values()):
                 step_name = name if index == 0 else ""
                 training = training_state(method.name).state if method.learned else ""
-                table.add_row(step_name, method.name, ", ".join(method.devices), training, method.citation)
+                devices = ", ".join(described(name, method)["devices"])
+                table.add_row(step_name, method.name, devices, training, method.citation)
         out.print(table)
         err.print("\n`lodestone methods STEP` shows inputs, outputs and settings.", style="dim")
         return
@@ -45,19 +53,25 @@ def list_methods(step: str | None, as_json: bool) -> None:
         print_method(step, method)
 
 
-def described(step: str, method: Method) -> dict[str, Any]:
-    """Return a method's facts as plain values."""
+def described(step: str, method: AnyMethod) -> dict[str, Any]:
+    """Return a method's facts as plain values; `memory_volumes` is None where nobody has measured it."""
+    if isinstance(method, Method):
+        taken, optional, made = method.inputs, method.optional_inputs, method.outputs
+        devices, memory = method.devices, method.memory_volumes
+    else:
+        taken, optional, made = IMAGE_INPUTS[step], (), ("magnitude", "phase")
+        devices, memory = ("cpu", "cuda"), None
     return {
         "step": step,
         "name": method.name,
         "citation": method.citation,
-        "inputs": method.inputs,
-        "optional_inputs": method.optional_inputs,
-        "outputs": method.outputs,
+        "inputs": taken,
+        "optional_inputs": optional,
+        "outputs": made,
         "learned": method.learned,
         "training": asdict(training_state(method.name)) if method.learned else None,
-        "devices": method.devices,
-        "memory_volumes": method.memory_volumes,
+        "devices": devices,
+        "memory_volumes": memory,
         "parameters": [
             {
                 "name": item.name,
@@ -69,7 +83,7 @@ def described(step: str, method: Method) -> dict[str, Any]:
     }
 
 
-def print_method(step: str, method: Method) -> None:
+def print_method(step: str, method: AnyMethod) -> None:
     """Print one method with its settings."""
     known = described(step, method)
     out.print(method.name, style="bold")
@@ -78,11 +92,13 @@ def print_method(step: str, method: Method) -> None:
         training = training_state(method.name)
         remedy = "" if training.sha256 else f"; train it: lodestone train {method.name} --export"
         out.print(f"  learned  {training.sentence}{remedy}", soft_wrap=True)
-    optional = f" [{', '.join(method.optional_inputs)}]" if method.optional_inputs else ""
-    out.print(f"  takes    {', '.join(method.inputs)}{optional}", markup=False)
-    out.print(f"  makes    {', '.join(method.outputs)}")
+    optional = f" [{', '.join(known['optional_inputs'])}]" if known["optional_inputs"] else ""
+    out.print(f"  takes    {', '.join(known['inputs'])}{optional}", markup=False)
+    out.print(f"  makes    {', '.join(known['outputs'])}")
+    memory = known["memory_volumes"]
     less = ", less in tiles where that is short" if method.learned else ""
-    out.print(f"  runs on  {', '.join(method.devices)}; working memory up to {method.memory_volumes:g} volumes{less}")
+    needs = "" if memory is None else f"; working memory up to {memory:g} volumes{less}"
+    out.print(f"  runs on  {', '.join(known['devices'])}{needs}")
     if known["parameters"]:
         table = Table("  parameter", "default", "unit", "range", "", box=None, pad_edge=False)
         for item in known["parameters"]:
@@ -113,7 +129,7 @@ def list_recipes(config: Path | None, as_json: bool) -> None:
                     "digest": recipe.digest,
                     "description": recipe.description,
                     "companions": list(recipe.companions),
-                    "networks": {name: asdict(training_state(name)) for name in recipe.networks},
+                    "networks": {name: asdict(training_state(name)) for name in _all_networks(recipe)},
                     "from": origin,
                 }
                 for (recipe, _), origin in found
@@ -133,7 +149,11 @@ def _companions(recipe: Recipe) -> str:
 
 def _networks(recipe: Recipe) -> str:
     """Return which networks a recipe needs and how far they are trained, behind its description."""
-    return "".join(f" Network {name}: {training_state(name).state}." for name in recipe.networks)
+    return "".join(f" Network {name}: {training_state(name).state}." for name in _all_networks(recipe))
+
+
+def _all_networks(recipe: Recipe) -> tuple[str, ...]:
+    return (*recipe.networks, *recipe.image_networks)
 
 
 def show_recipe(name: str, config: Path | None, as_json: bool) -> None:
@@ -144,6 +164,10 @@ def show_recipe(name: str, config: Path | None, as_json: bool) -> None:
         sys.stdout.write(text)
         return
     steps = {
+        step: {"method": choice.method, "settings": asdict(recipe.image_settings(step))}
+        for step, choice in recipe.image_steps.items()
+    }
+    steps |= {
         step: {"method": choice.method, "settings": asdict(recipe.settings_of(step))}
         for step, choice in recipe.steps.items()
     }

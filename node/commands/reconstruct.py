@@ -20,6 +20,7 @@ from node.raw_input import RawFile, document_of, local_input, read_raw, reconstr
 from node.recipe_files import read_recipe
 from node.reconstruction import STEPS, ReconstructedScan
 from pipeline.method import MethodChoice
+from pipeline.methods import FINER
 from pipeline.recipe import Recipe
 
 READING, DRAWING = "reading", "writing images"
@@ -52,7 +53,7 @@ def reconstruct_file(wanted: Wanted) -> None:
         recipe = replace(recipe, reconstruction=MethodChoice(wanted.method))
     use_threads(wanted.threads)
     title = f"Reconstructing {wanted.file.name}"
-    with StepDisplay(title, (READING, *STEPS, DRAWING), wanted.as_json) as display:
+    with StepDisplay(title, _image_steps(recipe), wanted.as_json) as display:
         started = time.perf_counter()
         raw, made = _reconstruct(wanted, recipe, display)
         display.update(DRAWING, 0.0)
@@ -73,7 +74,7 @@ def process_raw(wanted: Wanted) -> tuple[dict[str, Any], LocalInput]:
     """
     recipe = read_recipe(wanted.recipe)[0]
     use_threads(wanted.threads)
-    steps = (READING, *STEPS, DRAWING, *local_steps(recipe, True))
+    steps = (*_image_steps(recipe), *local_steps(recipe, True))
     with StepDisplay(f"Mapping {wanted.file.name}", steps, wanted.as_json) as display:
         started = time.perf_counter()
         raw, made = _reconstruct(wanted, recipe, display)
@@ -89,6 +90,10 @@ def process_raw(wanted: Wanted) -> tuple[dict[str, Any], LocalInput]:
     summary["seconds"] = {**display.seconds, "total": round(time.perf_counter() - started, 3)}
     write_summary(wanted.out, summary)
     return summary, loaded
+
+
+def _image_steps(recipe: Recipe) -> tuple[str, ...]:
+    return READING, *STEPS, *((FINER,) if recipe.super_resolution is not None else ()), DRAWING
 
 
 def _reconstruct(wanted: Wanted, recipe: Recipe, display: StepDisplay) -> tuple[RawFile, ReconstructedScan]:

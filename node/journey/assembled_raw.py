@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from dicom_io.errors import MixedSeries
-from dicom_io.geometry import Geometry
 from dicom_io.instance import open_instance
 from dicom_io.kspace.header_check import check_counts, check_header, check_noise
-from dicom_io.kspace.source import PHASE_SCALING, geometry_of, source_of
+from dicom_io.kspace.source import PHASE_SCALING, source_of
 from dicom_io.series import SourceSeries
 from node.convert import to_grid
-from node.kspace_convert import shown_shape
+from node.kspace_convert import geometry_of_images
 from node.raw_scans import HeldRawScan, read_raw_scan
 from node.routing import Value, Values, ValuesOf
 from node.services import Services
@@ -44,7 +43,7 @@ def needs_noise(settings: Settings, held: HeldRawScan) -> bool:
 
 def facts_of(held: HeldRawScan) -> dict[str, Any]:
     """Return what the record says of the acquisition, as for images."""
-    scan, geometry = held.scan, image_geometry(held, "")
+    scan, geometry = held.scan, geometry_of_images(held.scan, "")
     grid = to_grid(geometry)
     return {
         "echo_times_s": list(scan.header.echo_times_s),
@@ -59,15 +58,10 @@ def facts_of(held: HeldRawScan) -> dict[str, Any]:
     }
 
 
-def image_geometry(held: HeldRawScan, frame_of_reference_uid: str) -> Geometry:
-    """Return where the images of a scan will lie."""
-    return geometry_of(held.scan, shown_shape(held.scan), frame_of_reference_uid)
-
-
-def raw_source(services: Services, path: Path) -> SourceSeries:
-    """Return what derived objects need to know of a scan, from its Raw Data object."""
+def raw_source(services: Services, path: Path, shape: Sequence[int] | None = None) -> SourceSeries:
+    """Return what derived objects need to know of a scan, from its Raw Data object; `shape` is that of its images."""
     held, template = read_raw_scan(services.kspace, path), open_instance(path)
-    return source_of(held.scan, template, image_geometry(held, str(template.FrameOfReferenceUID)))
+    return source_of(held.scan, template, geometry_of_images(held.scan, str(template.FrameOfReferenceUID), shape))
 
 
 def values_of_scan(held: HeldRawScan, values_of: ValuesOf) -> ValuesOf:

@@ -106,5 +106,6 @@ def _note(run: Run, result: ReconstructionResult) -> None:
     """Let the record and the report tell what the reconstruction found out about itself."""
     facts = dict(run.acquisition)
     facts["notes"] = [*facts.get("notes", []), *(note for note in result.notes if note not in facts["notes"])]
+    facts |= {"shape": result.shape, "voxel_size_mm": result.voxel_size_mm}
     facts[RECONSTRUCTION] = {"method": result.method, "findings": result.findings}
     run.acquisition = facts

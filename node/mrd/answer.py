@@ -11,10 +11,10 @@ from db.errors import NotInRecord
 from db.series import JOURNEY, State
 from dicom_io.geometry import Geometry
 from dicom_io.kspace.mrd_images import image_messages
-from dicom_io.kspace.source import geometry_of
 from node.convert import to_ppb
 from node.journey.assembled import inputs_of
 from node.journey.mapped import MAPS
+from node.kspace_convert import geometry_of_images
 from node.raw_scans import read_raw_scan
 from node.services import Services
 
@@ -66,7 +66,7 @@ def _images(services: Services, series_key: str) -> list[bytes]:
     if not rows:
         raise NotInRecord(f"The record holds no instances of series {series_key}.")
     held = read_raw_scan(services.kspace, services.inbox.path(rows[0].inbox_name))
-    geometry: Geometry = geometry_of(held.scan, tuple(facts["shape"]), "")
+    geometry: Geometry = geometry_of_images(held.scan, "", facts["shape"])
     values = np.rint(np.clip(to_ppb(services.workspace.get(digest).arrays["susceptibility"]), -32768, 32767))
     comment = [RESEARCH] if services.settings.output.research_use_only else []
     described = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,18 @@ _PPB = 1e3
 _MRAD = 1e3
 _SIGNAL = 0.1
 """Voxels of less than this share of the largest magnitude are not compared."""
+
+
+class Timed(Protocol):
+    """Whatever knows when its echoes were measured and in which field, as k-space and acquisitions do."""
+
+    @property
+    def echo_times_s(self) -> tuple[float, ...]:
+        """Return the echo times [s]."""
+
+    @property
+    def b0_tesla(self) -> float:
+        """Return the field strength [T]."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +169,17 @@ def fidelity_finding(
     return Finding("measured_samples_kept", sentence, figures, is_warning=not is_passed)
 
 
-def difference_finding(learned: Tensor, conventional: Tensor, kspace: Kspace, limits: GateLimits = LIMITS) -> Finding:
+def difference_finding(learned: Tensor, conventional: Tensor, scan: Timed, limits: GateLimits = LIMITS) -> Finding:
     """Tell how far learned images are from the conventional ones: in magnitude, in phase, and in the field it gives.
 
     Parameters
     ----------
-    learned, conventional, kspace, limits
+    learned, conventional, limits
         As `judged_images` takes them.
+    scan
+        Knows echo times and field strength.
     """
-    figures = image_differences(learned, conventional, kspace)
+    figures = image_differences(learned, conventional, scan)
     magnitude, phase = figures["magnitude_percent"], figures["phase_mrad"]
     is_passed = magnitude <= limits.magnitude_percent and phase <= limits.phase_mrad
     sentence = (
@@ -175,14 +190,14 @@ def difference_finding(learned: Tensor, conventional: Tensor, kspace: Kspace, li
     return Finding("difference_from_conventional", sentence, figures, is_warning=not is_passed)
 
 
-def image_differences(images: Tensor, others: Tensor, kspace: Kspace) -> dict[str, float]:
+def image_differences(images: Tensor, others: Tensor, scan: Timed) -> dict[str, float]:
     """Return by how much images differ from others where these have signal.
 
     Parameters
     ----------
     images, others
         Complex `(echo, z, y, x)`.
-    kspace
+    scan
         Knows echo times and field strength.
 
     Returns
@@ -204,8 +219,8 @@ def image_differences(images: Tensor, others: Tensor, kspace: Kspace) -> dict[st
     phase = float(((weight * turned.angle().square()).sum() / weight.sum().clamp_min(_TINY)).sqrt())
     figures = {"magnitude_percent": percent, "phase_mrad": _MRAD * phase}
     if len(images) > 1:
-        interval = kspace.echo_times_s[-1] - kspace.echo_times_s[0]
-        figures["field_ppb"] = _PPB * phase / radians_per_ppm(interval, kspace.b0_tesla)
+        interval = scan.echo_times_s[-1] - scan.echo_times_s[0]
+        figures["field_ppb"] = _PPB * phase / radians_per_ppm(interval, scan.b0_tesla)
     return figures
 
 

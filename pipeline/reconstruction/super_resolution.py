@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.errors import UnusableInput
 from pipeline.grid import Grid
 from pipeline.method import OnIteration, setting
+from pipeline.networks.reconstruction_table import RECONSTRUCTION_NETWORKS
 from pipeline.networks.super_resolution import FACTOR, with_measured_band, zero_filled_twice
 from pipeline.networks.weights import load_network
 from pipeline.susceptibility.dipole_inversion.learned.apply import PRECISIONS, products_in
@@ -25,6 +26,19 @@ class SuperResolutionSettings:
     thickness: int = setting(48, "voxel", "fine planes along x that are computed together", minimum=_ALIGNED)
     margin: int = setting(16, "voxel", "further fine planes that are read on either side", minimum=0)
     precision: str = setting("auto", "-", "of the products; auto is bfloat16 on a GPU that has it", choices=PRECISIONS)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """One way to make images finer; `settings` is a frozen dataclass declared with `pipeline.method.setting`."""
+
+    name: str
+    citation: str
+    settings: type
+    learned: bool = True
+
+
+SUPER_RESOLUTION = Refinement(NAME, RECONSTRUCTION_NETWORKS[NAME].citation, SuperResolutionSettings)
 
 
 @dataclass(frozen=True)
