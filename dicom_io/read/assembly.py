@@ -18,7 +18,7 @@ from dicom_io.read.consistency import difference_between, interpolation_note, re
 from dicom_io.read.grid import grid_of
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.pixels import PlainPixels, digest
-from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, Slots, arrange, describe_missing, parts_of
+from dicom_io.read.sorting import COMPLEX_PAIRS, USABLE, Slot, Slots, arrange, describe_missing, parts_of
 from dicom_io.read.vendors.convention import Vendor
 from dicom_io.read.vendors.table import vendor_named
 from dicom_io.series import Part
@@ -44,7 +44,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class Assembly:
-    """One acquisition whose every slot holds exactly one frame."""
+    """One acquisition whose every slot holds exactly one frame.
+
+    `spare` are the frames of the other two parts of a complex image, where the scanner sent these as well.
+    """
 
     vendor: Vendor
     parts: tuple[Part, Part]
@@ -56,6 +59,7 @@ class Assembly:
     name_of: Mapping[str, str]
     notes: tuple[str, ...]
     pixels_of: Mapping[str, PlainPixels]
+    spare: tuple[FrameHeader, ...]
 
 
 def assemble(instances: Sequence[Instance]) -> Assembly:
@@ -90,7 +94,8 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     geometry = grid_of(slots, chosen, parts[0])
     pixels = {instance.frames[0].sop_instance_uid: instance.pixels for instance in unique if instance.pixels}
     all_notes = (*notes, *field_notes)
-    return Assembly(vendor, parts, slots, chosen, geometry, field, paths, names, all_notes, pixels)
+    spare = tuple(frame for frame in frames if frame.part in USABLE and frame.part not in parts)
+    return Assembly(vendor, parts, slots, chosen, geometry, field, paths, names, all_notes, pixels, spare)
 
 
 def _without_copies(instances: Sequence[Instance], notes: list[str]) -> list[Instance]:
@@ -228,7 +233,17 @@ def _complex_pair(frames: Sequence[FrameHeader], vendor: Vendor) -> tuple[Part, 
 
 def _left_out(frames: Sequence[FrameHeader], parts: tuple[Part, Part]) -> list[str]:
     others = Counter(frame.part for frame in frames if frame.part not in parts)
-    return [f"{count} images ({part}) of the same series were not needed." for part, count in sorted(others.items())]
+    notes = [
+        f"{count} {part} {'image was' if count == 1 else 'images were'} not needed."
+        for part, count in sorted(others.items())
+        if part is not Part.UNKNOWN
+    ]
+    return notes + ([f"{_nameless(others[Part.UNKNOWN])} left aside."] if others[Part.UNKNOWN] else [])
+
+
+def _nameless(count: int) -> str:
+    say, were = ("image does", "was") if count == 1 else ("images do", "were")
+    return f"{count} {say} not say which part of the complex image they are, or were made of several, and {were}"
 
 
 def _require_quantitative(used: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
