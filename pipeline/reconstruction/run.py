@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.method import Finding, MethodChoice, OnFinding, OnIteration, resolve_settings
 from pipeline.reconstruction.coil_compression import compress_coils
 from pipeline.reconstruction.coil_sensitivity.espirit import espirit
+from pipeline.reconstruction.coil_sensitivity.holes import fill_holes
 from pipeline.reconstruction.gates import judged_images
 from pipeline.reconstruction.kspace import Kspace
 from pipeline.reconstruction.noise_whitening import noise_level, whiten
@@ -89,7 +90,9 @@ def reconstruct(
 
     white, share = compress_coils(whiten(kspace), MOST_COILS)
     _tell_of_input(kspace, white, share, found)
-    sensitivities = espirit(white)
+    sensitivities, filled = fill_holes(white, espirit(white))
+    if filled:
+        found(_holes_finding(filled))
     _tell(on_iteration, _SENSITIVITIES_SHARE)
 
     def made(scan: Kspace, way: Reconstruction, chosen: object, listener: OnIteration | None = None) -> Tensor:
@@ -140,6 +143,14 @@ def _tell_of_input(kspace: Kspace, white: Kspace, share: float, found: OnFinding
     if any(is_partial(lines) for lines in kspace.measured):
         sentence = "K-space is asymmetric (partial Fourier); fine detail of the phase is that of its symmetric middle."
         found(Finding("partial_fourier", sentence))
+
+
+def _holes_finding(share: float) -> Finding:
+    sentence = (
+        f"ESPIRiT found no sensitivities in {100 * share:.0f} % of the bright voxels; those of low-resolution images "
+        "stand in for them. Look at the images there, or acquire more calibration lines."
+    )
+    return Finding("sensitivities_filled", sentence, {"percent": 100 * share})
 
 
 def _geometry_finding(factor: Tensor, acceleration: float) -> Finding:

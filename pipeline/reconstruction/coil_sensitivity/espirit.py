@@ -68,7 +68,8 @@ def espirit(kspace: Kspace, settings: EspiritSettings | None = None) -> Tensor:
     settings = settings or EspiritSettings()
     calibration = calibration_kspace(kspace, settings.calibration_size)
     widest = min(settings.kernel_size, max(2, int((_MOST_COLUMNS / kspace.n_coils) ** (1 / 3) + 1e-9)))
-    kernel = [min(widest, size) for size in calibration.shape[1:]]
+    # Of fewer than half the samples, or a short axis has next to no neighbourhoods to learn from.
+    kernel = [min(widest, max(2, size // 2), size) for size in calibration.shape[1:]]
     lags = _correlations(_signal_kernels(calibration, kernel, settings.null_share))
     coarse = [
         min(full, max(round(settings.grid_factor * size), lag))
