@@ -16,9 +16,9 @@ from pipeline.solvers.conjugate_gradient import conjugate_gradient
 class CgSenseSettings:
     """Choices of CG-SENSE."""
 
-    iterations: int = setting(10, "1", "most steps of the conjugate gradients", minimum=1, maximum=1000)
+    iterations: int = setting(16, "1", "most steps of the conjugate gradients", minimum=1, maximum=1000)
     regularisation: float = setting(
-        0.001, "1", "weight of the image's own energy; the data's weight is 1 at most", minimum=0.0, maximum=10.0
+        0.005, "1", "weight of the image's own energy; the data's weight is 1 at most", minimum=0.0, maximum=10.0
     )
     tolerance: float = setting(1e-4, "1", "residual, of its first norm, at which to stop", minimum=0.0, maximum=0.1)
 
