@@ -156,6 +156,8 @@ def _drawn(picture: Path, found: FoundAcquisition, echoes: EchoSeries | None, ge
 
 
 def _title(found: FoundAcquisition, header: Dataset) -> str:
+    if not found.series_uids:
+        return f"{found.paths[0].name} ({found.description})"
     number, description = (_texts(header, keyword) for keyword in ("SeriesNumber", "SeriesDescription"))
     title = " ".join(number + description) or found.description
     if number and not description:
@@ -195,7 +197,8 @@ def _advice(
     if outcome == IGNORED:
         return []
     if error is not None or echoes is None:
-        return for_a_refusal(type(error).__name__, frames[0].vendor if frames else "")
+        sequence = next(iter(_texts(header, "SequenceName", "PulseSequenceName")), "")
+        return for_a_refusal(type(error).__name__, frames[0].vendor if frames else "", sequence)
     source = echoes.source
     samples = [int(number) for number in attribute_values(header, "AcquisitionMatrix") if isinstance(number, float)]
     times = [1000 * time for time in source.echo_times_s]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dicom_io.geometry import Geometry
+from dicom_io.read.vendors.siemens import FIELD_MAP_SEQUENCE
 
 PHASE_AT_THE_CONSOLE = {
     "Siemens": 'set "Magn./Phase" as the reconstruction (Contrast card, Dynamic), and send both series',
@@ -38,8 +39,10 @@ INTERPOLATED = 1.2
 SHORT_LAST_ECHO_MS = {1.5: 25.0, 3.0: 15.0, 7.0: 10.0}
 
 
-def for_a_refusal(refusal_class: str, vendor: str) -> list[str]:
+def for_a_refusal(refusal_class: str, vendor: str, sequence: str = "") -> list[str]:
     """Return what to do about a series that cannot be mapped."""
+    if refusal_class == "PhaseMissing" and vendor == "Siemens" and FIELD_MAP_SEQUENCE.fullmatch(sequence):
+        return [FOR_A_REFUSAL["PhaseDifference"]]
     if refusal_class == "PhaseMissing":
         return [PHASE_AT_THE_CONSOLE.get(vendor, "switch on phase images in the protocol, and send them as well")]
     return [FOR_A_REFUSAL[refusal_class]] if refusal_class in FOR_A_REFUSAL else []

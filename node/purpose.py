@@ -7,8 +7,9 @@ has made no mistake. Magnitude without phase, a missing slice or a filtered phas
 from collections import Counter
 from collections.abc import Sequence
 
-from dicom_io.errors import NoPhaseInProtocol, UnsupportedObject
+from dicom_io.errors import NoPhaseInProtocol, PhaseMissing, UnsupportedObject
 from dicom_io.read.headers import FrameHeader
+from dicom_io.read.protocol import FILTER_WORDS
 from dicom_io.series import Part
 from node.errors import IgnoredByRule, NoRuleMatches
 
@@ -48,7 +49,19 @@ def why_ignored(error: Exception, frames: Sequence[FrameHeader], image_type: Seq
             return f"{ON_PURPOSE}, because {reason}. {told}"
     if is_scout(frames, image_type):
         return f"{ON_PURPOSE}, because it is a scout (localiser): magnitude images that only serve to plan others."
+    if isinstance(error, PhaseMissing) and is_product(frames, image_type):
+        return (
+            f"{ON_PURPOSE}, because the scanner made it of other images (by susceptibility weighting, projection or a "
+            "fit): a susceptibility map is made of the magnitude and phase behind it."
+        )
     return ""
+
+
+def is_product(frames: Sequence[FrameHeader], image_type: Sequence[str]) -> bool:
+    """Tell whether a series is what the scanner made of others: none of its images is a part of a complex image."""
+    kind = [word.upper() for word in image_type]
+    is_made = kind[:1] == ["DERIVED"] or bool(set(kind) & FILTER_WORDS)
+    return is_made and bool(frames) and all(frame.part is Part.UNKNOWN for frame in frames)
 
 
 def is_scout(frames: Sequence[FrameHeader], image_type: Sequence[str]) -> bool:

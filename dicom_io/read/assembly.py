@@ -88,7 +88,7 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     _require_rescaling(used, names)
     slots = arrange(used)
     chosen = _choose(slots, names, paths, notes)
-    _require_complete(slots, vendor, parts)
+    _require_complete(slots, vendor, [frame for frame in frames if frame.part is Part.UNKNOWN], names)
     require_consistent(chosen, names)
     field, field_notes = _field_strength(used, names)
     geometry = grid_of(slots, chosen, parts[0])
@@ -343,7 +343,7 @@ def _collision(slot: Slot, first: FrameHeader, second: FrameHeader, names: Mappi
     return f"{both} are both the {part} of echo {echo + 1}, slice {index + 1}: {reason}; send one at a time."
 
 
-def _require_complete(slots: Slots, vendor: Vendor, parts: tuple[Part, Part]) -> None:
+def _require_complete(slots: Slots, vendor: Vendor, nameless: Sequence[FrameHeader], names: Mapping[str, str]) -> None:
     phase_echoes = {echo for part, echo, _ in slots.frames if part is Part.PHASE}
     if vendor.name == "Siemens" and len(slots.echo_times_ms) == 2 and phase_echoes == {1}:
         raise errors.PhaseDifference(
@@ -357,8 +357,9 @@ def _require_complete(slots: Slots, vendor: Vendor, parts: tuple[Part, Part]) ->
             "send one at a time."
         )
     if missing:
+        lost = f" {names[nameless[0].sop_instance_uid]} does not say which part it is." if nameless else ""
         raise errors.IncompleteSeries(
-            f"Incomplete: {'; '.join(missing)}. Send the missing images, or the whole series again."
+            f"Incomplete: {'; '.join(missing)}.{lost} Send the missing images, or the whole series again."
         )
 
 

@@ -40,7 +40,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
     Parameters
     ----------
     folder
-        Where to look, in all folders within as well.
+        Where to look, in all folders within as well; or one file.
     on_progress
         Called with the share of files, 0 to 1, that have been looked at.
 
@@ -51,7 +51,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
     conclusions = Conclusions()
     found: list[FoundAcquisition] = []
     others: dict[str, tuple[list[Path], DicomError]] = {}
-    paths = sorted(item for item in folder.rglob("*") if item.is_file())
+    paths = [folder] if folder.is_file() else sorted(item for item in folder.rglob("*") if item.is_file())
     for number, path in enumerate(paths, start=1):
         if on_progress is not None:
             on_progress(number / len(paths))

@@ -34,7 +34,8 @@ def inspect_folder(folder: Path, config: Path | None, as_json: bool, pictures: P
         found = find_acquisitions(folder, lambda share: display.update(LOOKING, share))
         inspected = list(inspect(found, settings, lambda share: display.update(READING, share), pictures))
     if not inspected:
-        raise NotDicom(f"There is no DICOM file in {folder}; give the folder of one examination.")
+        where = f"{folder} is no DICOM file" if folder.is_file() else f"There is no DICOM file in {folder}"
+        raise NotDicom(f"{where}; give the folder of one examination.")
     if as_json:
         print_json({"folder": str(folder), "rules": rules, "series": [asdict(one) for one in inspected]})
         return

@@ -10,7 +10,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 
 
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="Folder of DICOM files.", exists=True, file_okay=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder of DICOM files, or one file.", exists=True)],
     config: Config = None,
     pictures: Annotated[Path | None, typer.Option(help="Write a picture of each series into this folder.")] = None,
     as_json: Json = False,

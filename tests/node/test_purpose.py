@@ -111,3 +111,22 @@ def test_the_engine_takes_an_urgent_series_first(node_toml, tmp_path: Path) -> N
         services.close()
     assert found == [engine.ROUTINE, engine.URGENT]
     assert engine.URGENT < engine.ROUTINE
+
+
+@pytest.mark.parametrize(
+    ("image_type", "is_ignored"),
+    [
+        (["ORIGINAL", "PRIMARY", "M", "SWI", "NORM"], True),
+        (["DERIVED", "PRIMARY", "MNIP", "SWI"], True),
+        (["DERIVED", "PRIMARY", "R2_STAR MAP"], True),
+        (["ORIGINAL", "PRIMARY", "OTHER"], False),
+    ],
+)
+def test_what_the_scanner_made_of_other_images_is_ignored_and_what_lost_its_name_is_not(
+    image_type: list[str], is_ignored: bool, frames: list[FrameHeader]
+) -> None:
+    nameless = [replace(frame, part=Part.UNKNOWN) for frame in frames]
+    magnitude = [frame for frame in frames if frame.part is Part.MAGNITUDE]
+    refusal = PhaseMissing("Only magnitude.")
+    assert why_ignored(refusal, nameless, image_type, has_rules=True).startswith("Ignored on purpose") is is_ignored
+    assert why_ignored(refusal, magnitude, image_type, has_rules=True) == ""

@@ -261,3 +261,10 @@ def test_projections_in_the_same_series_are_left_out(tmp_path: Path) -> None:
 def test_no_files_is_a_sentence_too() -> None:
     with pytest.raises(errors.NotDicom, match="No files were given"):
         read_echo_series([])
+
+
+def test_an_image_that_lost_the_name_of_its_part_is_named_where_one_is_missing(tmp_path: Path) -> None:
+    objects = scanner.classic(Scan(), "SIEMENS", "MP", scanner.as_siemens)
+    objects[5].ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+    with pytest.raises(errors.IncompleteSeries, match=r"0005\.dcm does not say which part it is"):
+        read_echo_series(scanner.save(objects, tmp_path))

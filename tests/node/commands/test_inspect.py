@@ -136,6 +136,39 @@ def test_what_is_left_aside_is_told_without_a_remedy(tmp_path: Path, capsys: pyt
     assert one["series"].endswith("(no description)")
 
 
+def test_one_file_is_told_by_itself(study: Path, capsys: pytest.CaptureFixture) -> None:
+    (one,) = inspected(sorted((study / "qsm").iterdir())[0], capsys)
+    assert (one["n_files"], one["reason_class"]) == (1, "PhaseMissing")
+    assert run(str(study / "notes.txt")) == 1
+    assert "notes.txt is no DICOM file" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_unreadable_object_is_called_by_its_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "broken.dcm").write_bytes(bytes(128) + b"DICM\x02\0\0\0")
+    assert inspected(tmp_path, capsys)[0]["series"] == "broken.dcm (unreadable object)"
+
+
+def test_repetitions_in_one_series_are_listed_apart(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    images = [*named(scans.instances()), *named(scans.instances(taken=scans.scan(seed=1)))]
+    for number, image in enumerate(images):
+        repetition = 1 + number // (len(images) // 2)
+        image.TemporalPositionIdentifier = repetition
+        image.SOPInstanceUID = f"{image.SOPInstanceUID[:60]}.{repetition}"
+    scans.write(tmp_path, images)
+    found = inspected(tmp_path, capsys)
+    assert [one["outcome"] for one in found] == ["mapped", "mapped"]
+    assert [one["series"].rpartition(", ")[2] for one in found] == ["repetition 1 of 2", "repetition 2 of 2"]
+    assert [one["n_files"] for one in found] == [len(images) // 2] * 2
+
+
+def test_the_magnitude_of_a_field_map_sequence_is_not_told_to_switch_on_phase(
+    data_dir: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (one,) = inspected(data_dir / "siemens_prisma_ve11c_fieldmap_phantom" / "2_magnitude", capsys)
+    assert one["reason_class"] == "PhaseMissing"
+    assert "field-map sequence" in one["advice"][0]
+
+
 def test_a_folder_without_dicom_files_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "notes.txt").write_text("nothing to read")
     assert run(str(tmp_path)) == 1
