@@ -1,5 +1,6 @@
 """Other programs on the same k-space: BART by its files, SigPy and pygrappa by a Python that has them."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +29,7 @@ _SCRIPT = Path(__file__).with_name("reconstruction_peer_script.py")
 _BART = "BART"
 _CALIBRATION = 24
 _TUNED = {
-    REGULAR: ("-l2 -r0.001", "-l2 -r0.01", "-l1 -r0.004", "-l1 -r0.012", "-l1 -r0.02 -i60"),
+    REGULAR: ("-l2 -r0.001", "-l2 -r0.01", "-l1 -r0.012", "-l1 -r0.004", "-l1 -r0.02", "-l1 -r0.02 -i60"),
     POISSON: ("-l2 -r0.01", "-l1 -r0.003 -i100", "-l1 -r0.006 -i60", "-l1 -r0.01 -i60", "-l1 -r0.01"),
 }
 _TUNED_PYTHON = {
@@ -45,7 +46,7 @@ class _Done:
 
 
 def bart_rows(case: BenchCase, sensitivities: Tensor, quick: bool) -> Iterator[tuple[Row, Tensor | None]]:
-    """Yield BART's sensitivities, unless quick, and its reconstructions with several settings, scored, with images."""
+    """Yield BART's sensitivities and its reconstructions with several settings, fewer if quick, scored, with images."""
     program = shutil.which("bart")
     if program is None:
         yield Row(_BART, "", case.name, remark="not installed: apt-get install bart"), None
@@ -55,11 +56,10 @@ def bart_rows(case: BenchCase, sensitivities: Tensor, quick: bool) -> Iterator[t
         for number, echo in enumerate(case.kspace.samples):
             _write_cfl(place / f"echo{number}", echo)
         _write_cfl(place / "maps", sensitivities)
-        if not quick:
-            done = _run([program, "ecalib", "-m1", f"-r{_CALIBRATION}", "echo0", "own"], place)
-            own = _read_cfl(place / "own")
-            scored = sensitivity_row(case, _BART, "espirit", "-m1", own, done.seconds, done.processor_seconds)
-            yield scored, None
+        done = _run([program, "ecalib", "-m1", f"-r{_CALIBRATION}", "echo0", "own"], place)
+        own = _read_cfl(place / "own")
+        scored = sensitivity_row(case, _BART, "espirit", "-m1", own, done.seconds, done.processor_seconds)
+        yield scored, None
         for options in _TUNED[case.name][:: 2 if quick else 1]:
             images, total = [], _Done(0.0, 0.0)
             for number in range(case.kspace.n_echoes):
@@ -84,7 +84,7 @@ def python_rows(case: BenchCase, sensitivities: Tensor, python: str, quick: bool
         for method, value in _TUNED_PYTHON[case.name][:: 2 if quick else 1]:
             program, name = _PROGRAMS.get(method, ("SigPy", "cg_sense" if method == "sense" else method))
             asked = [python, str(_SCRIPT), str(stored), str(result), method, value]
-            done = subprocess.run(asked, check=False, capture_output=True, text=True)
+            done = subprocess.run(asked, check=False, capture_output=True, text=True, env=_same_threads())
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no output"])[-1]
                 yield Row(program, name, case.name, value, remark=f"failed: {last}")
@@ -96,6 +96,13 @@ def python_rows(case: BenchCase, sensitivities: Tensor, python: str, quick: bool
                 yield _of_some_planes(case, images, settings, seconds)
             else:
                 yield image_row(case, program, name, settings, images, seconds, seconds)
+
+
+def row_on_some_planes(case: BenchCase, whole: Row, images: Tensor) -> Row:
+    """Return the row of a reconstruction of the whole volume, scored where pygrappa's is."""
+    cut, planes = some_planes(case, images)
+    row = image_row(cut, whole.program, whole.method, whole.settings, planes, whole.seconds, whole.processor_seconds)
+    return replace(row, remark="scored where pygrappa is; time is that of all x")
 
 
 def some_planes(case: BenchCase, images: Tensor) -> tuple[BenchCase, Tensor]:
@@ -123,9 +130,13 @@ def _reference_of_whole_readouts(case: BenchCase) -> np.ndarray:
     return whole.numpy()
 
 
+def _same_threads() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+
 def _run(command: list[str], folder: Path) -> _Done:
     began, spent = time.perf_counter(), children_seconds()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, env=_same_threads())
     return _Done(time.perf_counter() - began, children_seconds() - spent)
 
 

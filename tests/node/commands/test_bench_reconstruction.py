@@ -14,7 +14,7 @@ def test_ours_is_compared_with_the_best_and_the_fastest_that_is_as_good() -> Non
     rows = [row("Lodestone", 37.0, 36.0, 5.0), row("BART", 36.0, 40.0, 10.0), row("SigPy", 36.5, 60.0, 2.0)]
     (verdict,) = judged(rows)
     assert verdict.psnr_gain_db == pytest.approx(0.5)
-    assert verdict.phase_ratio == pytest.approx(0.9)
+    assert verdict.error_ratio == pytest.approx(0.9)
     assert verdict.time_ratio == pytest.approx(0.5)
     assert verdict.is_reached
 
@@ -28,3 +28,15 @@ def test_worse_or_slower_is_not_reached(psnr: float, phase: float, seconds: floa
 def test_what_no_other_program_did_is_not_judged() -> None:
     others = [row("BART", 36.0, 40.0, 10.0, "l1_wavelet"), row("SigPy", math.nan, math.nan, math.nan)]
     assert not judged([row("Lodestone", 37.0, 36.0, 5.0), *others])
+
+
+def test_sensitivities_are_judged_by_what_they_leave_unexplained() -> None:
+    def found(program: str, unexplained: float, seconds: float) -> Row:
+        return Row(program, "espirit", "AF 2", processor_seconds=seconds, unexplained_percent=unexplained)
+
+    (verdict,) = judged([found("Lodestone", 0.7, 1.0), found("BART", 0.8, 20.0)])
+    assert math.isnan(verdict.psnr_gain_db)
+    assert verdict.error_ratio == pytest.approx(0.875)
+    assert verdict.is_reached
+    (worse,) = judged([found("Lodestone", 0.9, 1.0), found("BART", 0.8, 20.0)])
+    assert not worse.is_reached

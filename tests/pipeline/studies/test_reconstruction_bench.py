@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.studies.reconstruction_bench import REGULAR, BenchCase, image_row, our_rows, sensitivity_row
-from pipeline.studies.reconstruction_peers import bart_rows, python_rows, some_planes
+from pipeline.studies.reconstruction_peers import bart_rows, python_rows, row_on_some_planes, some_planes
 from tests.pipeline.reconstruction.small_kspace import every_second_line, small_scan
 
 
@@ -57,3 +57,13 @@ def test_some_planes_are_cut_from_case_and_images_alike() -> None:
     assert planes.shape[:3] == case().truth.shape[:3]
     assert planes.shape == cut.truth.shape
     assert cut.brain.shape == cut.truth.shape[1:]
+
+
+def test_a_whole_reconstruction_is_scored_where_another_program_made_a_part() -> None:
+    rows, _, images = our_rows(case(), ("grappa",))
+    whole = next(row for row in rows if row.method == "grappa")
+    part = row_on_some_planes(case(), whole, images["grappa"])
+    cut, planes = some_planes(case(), images["grappa"])
+    assert part.case == cut.name
+    assert part.processor_seconds == whole.processor_seconds
+    assert part.phase_mrad == image_row(cut, "", "", "", planes, 0, 0).phase_mrad
