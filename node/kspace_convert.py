@@ -1,5 +1,6 @@
 """The bridge for raw data: the readouts of a scan ⇄ k-space as tensors, Cartesian or echo-planar."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dicom_io.errors import NotFiniteValues, RawLinesMissing
+from dicom_io.errors import NotFiniteValues, RawHeaderUnusable, RawLinesMissing
 from dicom_io.geometry import Geometry
-from dicom_io.kspace.cartesian import sort_cartesian
+from dicom_io.kspace.cartesian import noise_samples, sort_cartesian
 from dicom_io.kspace.header_check import check_counts, check_header, check_noise
-from dicom_io.kspace.line_check import check_lines, of_one_repetition
+from dicom_io.kspace.line_check import check_lines, of_one_repetition, refuse_silence
 from dicom_io.kspace.readout_heads import REVERSE
-from dicom_io.kspace.scan import EPI, RawScan, imaging_readouts, navigator_readouts, noise_readouts
+from dicom_io.kspace.scan import EPI, RawHeader, RawScan, imaging_readouts, navigator_readouts
 from dicom_io.kspace.source import geometry_of, is_mirrored
 from dicom_io.kspace.stack import n_slices, places_of_slices
 from pipeline.errors import UnusableInput
@@ -26,6 +27,9 @@ from pipeline.reconstruction.kspace import Kspace
 
 OnFraction = Callable[[float], None]
 MICROSECOND = 1e-6
+RAMP = ("rampUpTime", "flatTopTime", "rampDownTime")
+EVENLY_SPACED = "The header states no ramps of the readout gradient: samples were taken as evenly spaced along k-space."
+TIMELESS = "The header states no echo spacing: images were not put straight where the field displaces them."
 _SAME_VIEW = 0.999
 
 
@@ -137,6 +141,8 @@ def _echo_planar(scan: RawScan, device: str, needs_noise: bool) -> ConvertedScan
     told = max((corrections for _, corrections in slices), key=lambda one: one.ghost_share or 0.0).sentence
     if len(slices) > 1:
         told = f"{len(slices)} slices; of the one with the most ghost: {told}"
+    notes += () if has_ramp(scan.header) else (EVENLY_SPACED,)
+    notes += () if readouts.seconds_per_line else (TIMELESS,)
     return ConvertedScan(kspace, (*scan.notes, *notes, told), readouts.seconds_per_line)
 
 
@@ -171,7 +177,7 @@ def epi_readouts(scan: RawScan, device: str = "cpu", slice_number: int = 0) -> E
     times = _times(scan, imaging, navigators, shots)
     y = scan.step_1[imaging].astype(np.int64) - _centre(scan, "kspace_encoding_step_1", ny) + ny // 2
     z = scan.step_2[imaging].astype(np.int64) - _centre(scan, "kspace_encoding_step_2", nz) + nz // 2
-    noise = noise_readouts(scan)
+    noise = noise_samples(scan, imaging)
     return EpiReadouts(
         lines=_lines(scan, imaging, shots, times, device),
         echo=torch.from_numpy(scan.contrast[imaging].astype(np.int64)).to(device),
@@ -182,9 +188,7 @@ def epi_readouts(scan: RawScan, device: str = "cpu", slice_number: int = 0) -> E
         grid=_grid(scan, (nz, ny, nx)),
         echo_times_s=header.echo_times_s,
         b0_tesla=header.field_strength_t,
-        noise=torch.from_numpy(np.concatenate([scan.samples[int(one)] for one in noise], axis=1)).to(device)
-        if len(noise)
-        else None,
+        noise=None if noise is None else torch.from_numpy(noise).to(device),
     )
 
 
@@ -205,6 +209,7 @@ def _lines(scan: RawScan, readouts: np.ndarray, shots: np.ndarray, times: np.nda
         raise NotFiniteValues(
             f"Readout {worst} of the raw data holds samples that are no finite numbers; the scan must be repeated."
         )
+    refuse_silence(samples)
     is_reversed = (scan.flags[readouts] & np.uint64(REVERSE)) != 0
     return EpiLines(
         torch.from_numpy(samples).to(device),
@@ -244,7 +249,7 @@ def _shots(scan: RawScan, imaging: np.ndarray, navigators: np.ndarray) -> np.nda
 def _times(scan: RawScan, imaging: np.ndarray, navigators: np.ndarray, shots: np.ndarray) -> np.ndarray:
     """Return when each readout was measured after its excitation [s], counted in echo spacings from the echo time."""
     header = scan.header
-    spacing = header.echo_spacing_s or float(header.parameters.get("echoSpacing", 0.0)) * MICROSECOND
+    spacing = header.echo_spacing_s or _stated_s(header, "echoSpacing")
     times = np.zeros(scan.n_readouts)
     centre = _centre(scan, "kspace_encoding_step_1", header.encoded.shape[1])
     lines = scan.step_1.astype(int)
@@ -259,15 +264,39 @@ def _times(scan: RawScan, imaging: np.ndarray, navigators: np.ndarray, shots: np
     return times
 
 
+def has_ramp(header: RawHeader) -> bool:
+    """Say whether the header of an echo-planar scan states the shape of its readout gradient."""
+    return _stated_s(header, RAMP[0]) > 0 and _stated_s(header, RAMP[1]) > 0
+
+
+def _stated_s(header: RawHeader, name: str) -> float:
+    """Return a time that the trajectory's description states in µs [s], 0 where it does not.
+
+    Raises
+    ------
+    RawHeaderUnusable
+        It is no number, or negative.
+    """
+    try:
+        value = float(header.parameters.get(name, 0.0))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise RawHeaderUnusable(
+            f"The raw data's header states a {name} that is no time; correct the description of the trajectory."
+        )
+    return value * MICROSECOND
+
+
 def _trajectory(scan: RawScan, first: int, nx: int) -> Tensor:
     """Return where along k_x the samples of a forward readout lie [1 / field of view]."""
-    header, parameters = scan.header, scan.header.parameters
+    header = scan.header
     n_samples, centre = scan.samples[first].shape[1], int(scan.center_sample[first])
-    ramps = [float(parameters.get(name, 0.0)) * MICROSECOND for name in ("rampUpTime", "flatTopTime", "rampDownTime")]
+    ramps = [_stated_s(header, name) for name in RAMP]
     dwell_s = float(scan.sample_time_us[first]) * MICROSECOND
-    duration = float(parameters.get("readoutTime", 0.0)) * MICROSECOND or n_samples * dwell_s
-    if ramps[0] > 0 and ramps[1] > 0 and duration > 0:
-        delay = float(parameters.get("acqDelayTime", 0.0)) * MICROSECOND
+    duration = _stated_s(header, "readoutTime") or n_samples * dwell_s
+    if has_ramp(header) and duration > 0:
+        delay = _stated_s(header, "acqDelayTime")
         return trapezoid_trajectory(n_samples, nx, ramps[0], ramps[1], ramps[2], delay, duration)
     per_sample = header.recon.field_of_view_mm[2] / header.encoded.field_of_view_mm[2]
     return (torch.arange(n_samples, dtype=torch.float32) - centre) * per_sample

@@ -12,12 +12,13 @@ import numpy as np
 
 from dicom_io.errors import CalibrationMissing, NotFiniteValues, RawLinesMissing
 from dicom_io.kspace.header_check import check_counts, check_header, check_noise
-from dicom_io.kspace.line_check import check_lines, of_one_repetition
+from dicom_io.kspace.line_check import check_lines, of_one_repetition, refuse_silence
 from dicom_io.kspace.readout_heads import CALIBRATION, REVERSE
 from dicom_io.kspace.scan import RawScan, calibration_readouts, imaging_readouts, noise_readouts
 from dicom_io.kspace.stack import n_slices, places_of_slices
 
 FEWEST_CALIBRATION_LINES = 8
+CENTRE_UNSET = "The readouts do not state at which sample they pass k = 0; it was taken to be the middle one."
 _BATCH = 512
 
 OnFraction = Callable[[float], None]
@@ -58,14 +59,17 @@ def sort_cartesian(scan: RawScan, needs_noise: bool = True, on_progress: OnFract
     placing = _Placing(scan)
     imaging, notes = of_one_repetition(scan, _imaging(scan))
     samples, counts = placing.gather(imaging, placing.shape, on_progress)
+    refuse_silence(samples)
     measured = counts > 0
     check_lines(scan, measured, placing.n_slices)
     calibration = _calibration(scan, placing)
     _check_calibration(scan, measured, calibration)
+    if placing.is_centre_unset:
+        notes += (CENTRE_UNSET,)
     samples = placing.slices_as_encoding(samples)
     if placing.n_slices > 1:
         calibration = None if calibration is None else placing.slices_as_encoding(calibration)
-    return SortedKspace(samples, measured, _noise(scan, imaging), calibration, (*scan.notes, *notes))
+    return SortedKspace(samples, measured, noise_samples(scan, imaging), calibration, (*scan.notes, *notes))
 
 
 class _Placing:
@@ -81,6 +85,7 @@ class _Placing:
         self.nx = header.recon.shape[2] if self._is_oversampled() else self._nx_encoded
         self.shape = (max(nz, self.n_slices), ny, self.nx)
         self.z_of_slice = places_of_slices(scan)
+        self.is_centre_unset = _is_centre_unset(scan, self._nx_encoded)
         self._line_centre = self._centre("kspace_encoding_step_1", ny)
         self._partition_centre = self._centre("kspace_encoding_step_2", nz)
 
@@ -149,6 +154,8 @@ class _Placing:
         head = self._scan.heads[number]
         first, last = int(head["discard_pre"]), given.shape[1] - int(head["discard_post"])
         centre, nx = int(head["center_sample"]), line.shape[1]
+        if self.is_centre_unset:
+            centre = nx // 2
         given = given[:, first:last]
         centre -= first
         if int(head["flags"]) & REVERSE:
@@ -165,6 +172,13 @@ class _Placing:
             return samples
         shifted = np.fft.ifftshift(samples, axes=-3)
         return np.fft.fftshift(np.fft.fft(shifted, axis=-3, norm="ortho"), axes=-3).astype(np.complex64)
+
+
+def _is_centre_unset(scan: RawScan, nx: int) -> bool:
+    """Say whether readouts as long as the matrix state k = 0 at their first sample: writers leave it out so."""
+    heads = scan.heads[imaging_readouts(scan)]
+    is_whole = (heads["number_of_samples"] == nx) & (heads["discard_pre"] == 0) & (heads["discard_post"] == 0)
+    return bool(is_whole.all() and (heads["center_sample"] == 0).all() and nx > 1)
 
 
 def _without_oversampling(lines: np.ndarray, nx: int) -> np.ndarray:
@@ -236,8 +250,14 @@ def _run_through(line: np.ndarray, centre: int) -> int:
     return int((after[0] if len(after) else len(line) - centre) + (before[0] if len(before) else centre + 1) - 1)
 
 
-def _noise(scan: RawScan, imaging: np.ndarray) -> np.ndarray | None:
-    """Return the noise `(coil, n)`, scaled to the bandwidth of the images where both sample times are known."""
+def noise_samples(scan: RawScan, imaging: np.ndarray) -> np.ndarray | None:
+    """Return the noise `(coil, n)`, scaled to the bandwidth of the images where both sample times are known.
+
+    Raises
+    ------
+    NotFiniteValues
+        A sample is NaN or infinite.
+    """
     readouts = noise_readouts(scan)
     n_coils = int(scan.heads["active_channels"][imaging[0]])
     readouts = readouts[scan.heads["active_channels"][readouts] == n_coils]

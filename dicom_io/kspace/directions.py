@@ -16,7 +16,7 @@ SIEMENS_NOTE = (
     "Siemens' raw data: phase that grows with the field, and axes of the forward transform, are those that a phantom's "
     "air bubbles prove on one scanner (Skyra, VE11); no image of the scanner's own confirms them for this scan."
 )
-_OWN = ("lodestone", "")
+_OWN = "lodestone"
 
 
 def is_siemens(scan: RawScan) -> bool:
@@ -29,7 +29,7 @@ def as_images_lie(scan: RawScan) -> RawScan:
     if is_siemens(scan):
         return replace(turned_about(scan), notes=(*scan.notes, SIEMENS_NOTE))
     vendor = scan.header.vendor.strip()
-    if vendor.lower() in _OWN:
+    if vendor.lower() == _OWN:
         return scan
     shown = vendor if vendor.replace(" ", "").isalnum() and len(vendor) <= 32 else "this vendor"
     note = (

@@ -9,6 +9,8 @@ from dicom_io.kspace.scan import CARTESIAN, EPI, MULTIBAND, RawHeader, RawScan, 
 
 _LOWEST_FIELD_T, _HIGHEST_FIELD_T = 0.05, 20.0
 _LONGEST_ECHO_TIME_S = 0.2
+_LARGEST_MATRIX = 8192
+_MOST_ACCELERATION = 64
 _REMEDY = "correct the header, or state it in the sidecar"
 
 
@@ -68,9 +70,40 @@ def check_counts(scan: RawScan) -> None:
             f"The header announces {_count(n_announced, 'echo', 'echoes')} and the readouts belong to echo {held}; "
             f"send all echoes, or {_REMEDY} (echo_times_ms)."
         )
+    (nz, ny, _), per_echo = scan.header.encoded.shape, len(imaging) / n_announced
+    if nz * ny > _MOST_ACCELERATION * per_echo:
+        raise RawLinesMissing(
+            f"The header announces a matrix of {ny} x {nz} lines, and {per_echo:.0f} readouts of each echo came; "
+            "header and readouts disagree, send the scan again."
+        )
+    _check_lengths(scan, imaging)
     coils = sorted({int(number) for number in scan.heads["active_channels"][imaging]})
     if len(coils) != 1 or coils[0] == 0:
         raise RawLinesMissing(f"The readouts have different numbers of coils ({coils}); the scan is damaged.")
+
+
+def _check_lengths(scan: RawScan, imaging: np.ndarray) -> None:
+    """Refuse readouts of one echo that differ in length, hold nothing, or pass k = 0 outside of what they hold."""
+    heads = scan.heads[imaging]
+    lengths, left = heads["number_of_samples"].astype(int), heads["discard_pre"].astype(int)
+    kept = lengths - left - heads["discard_post"]
+    for echo in np.unique(heads["idx"]["contrast"]):
+        own = heads["idx"]["contrast"] == echo
+        if np.ptp(lengths[own]):
+            odd = int(imaging[own][np.argmax(lengths[own] != np.bincount(lengths[own]).argmax())])
+            n_samples = int(scan.heads["number_of_samples"][odd])
+            raise RawLinesMissing(
+                f"Readout {odd} has another number of samples ({n_samples}) than most of its echo; the scan is "
+                "damaged, send it again."
+            )
+    passes = (heads["center_sample"] >= left) & (heads["center_sample"] < lengths - heads["discard_post"])
+    bad = np.flatnonzero((kept < 1) | ~passes)
+    if len(bad):
+        first = bad[0]
+        raise RawLinesMissing(
+            f"Readout {int(imaging[first])} passes k = 0 at sample {int(heads['center_sample'][first])}, and it holds "
+            f"{max(0, int(kept[first]))} samples that count; header and readouts disagree."
+        )
 
 
 def check_noise(scan: RawScan, is_required: bool = True) -> None:
@@ -91,7 +124,7 @@ def check_noise(scan: RawScan, is_required: bool = True) -> None:
 
 
 def _check_space(name: str, space: Space) -> None:
-    if min(space.shape) < 1:
+    if min(space.shape) < 1 or max(space.shape) > _LARGEST_MATRIX:
         raise RawHeaderUnusable(
             f"The raw data's header states an {name} matrix of {space.shape[::-1]} (x, y, z); {_REMEDY}."
         )

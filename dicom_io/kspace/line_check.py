@@ -8,7 +8,8 @@ from dicom_io.kspace.scan import RawScan
 
 def of_one_repetition(scan: RawScan, readouts: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return those of some readouts that belong to the first repetition, and a note where there are others."""
-    others = (scan.repetition[readouts] > 0) | (scan.set[readouts] > 0) | (scan.heads["idx"]["phase"][readouts] > 0)
+    counters = [scan.heads["idx"][name][readouts] for name in ("repetition", "set", "phase")]
+    others = np.any([counter > counter.min(initial=np.iinfo(counter.dtype).max) for counter in counters], axis=0)
     if not others.any():
         return readouts, ()
     note = f"Only the first repetition was taken; {int(others.sum())} readouts belong to others."
@@ -55,6 +56,20 @@ def check_lines(scan: RawScan, measured: np.ndarray, n_slices: int = 1) -> None:
         )
 
 
+def refuse_silence(samples: np.ndarray) -> None:
+    """Refuse samples that are all zero.
+
+    Raises
+    ------
+    RawLinesMissing
+        They are.
+    """
+    if not samples.any():
+        raise RawLinesMissing("All samples of the raw data's images are zero; nothing was measured, scan again.")
+
+
 def _extent(scan: RawScan, name: str, size: int) -> int:
     limit = scan.header.limits.get(name)
-    return size if limit is None else min(size, limit.maximum - limit.minimum + 1)
+    if limit is None or limit.maximum < limit.minimum:
+        return size
+    return min(size, limit.maximum - limit.minimum + 1)

@@ -13,6 +13,7 @@ from dicom_io.series import SourceFrame, SourceSeries
 
 PHASE_SCALING = "the angle of complex images that Lodestone reconstructed from k-space"
 _TOLERANCE = 1e-3
+_FARTHEST_MM = 10_000.0
 
 
 def is_mirrored(scan: RawScan) -> bool:
@@ -32,7 +33,7 @@ def geometry_of(scan: RawScan, shape: Sequence[int], frame_of_reference_uid: str
     Raises
     ------
     RawHeaderUnusable
-        The directions are not perpendicular unit vectors.
+        The directions are not perpendicular unit vectors, or the position cannot be.
     """
     read, phase, normal = _directions(scan)
     nz, ny, nx = shape
@@ -46,6 +47,11 @@ def geometry_of(scan: RawScan, shape: Sequence[int], frame_of_reference_uid: str
         dz = float(np.ptp(along)) / (nz - 1)
     else:
         centre = scan.heads["position"][imaging[0]].astype(float)
+    if not np.abs(centre).max() <= _FARTHEST_MM:
+        raise RawHeaderUnusable(
+            "The readouts state a position that cannot be in a scanner, so nobody knows where the image lies; send the "
+            "scan with its geometry."
+        )
     step = normal * dz
     first = centre - read * dx * (nx // 2) - phase * dy * (ny // 2) - step * (nz // 2)
     if is_mirrored(scan):

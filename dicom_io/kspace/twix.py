@@ -6,14 +6,14 @@ Positions, directions and flags are translated as siemens_to_ismrmrd does; `dire
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
-from io import StringIO
+from io import SEEK_END, StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import twixtools
 
-from dicom_io.errors import MalformedRawData
+from dicom_io.errors import IncompleteRawData, MalformedRawData
 from dicom_io.kspace import readout_heads
 from dicom_io.kspace.directions import as_images_lie
 from dicom_io.kspace.readout_heads import new_heads
@@ -45,6 +45,11 @@ _FAILURES = (
     SystemExit,
     struct.error,
 )
+# The table of contents of software VD and later; files of VB begin with the length of a header instead.
+_FIRST_OF_VB = 10_000
+_FIRST_OFFSET, _LARGEST = 10_240, 1 << 44
+_ENTRY = np.dtype([("id", "<u4"), ("file", "<u4"), ("offset", "<u8"), ("n_bytes", "<u8"), ("names", "S64", (2,))])
+_CONTENTS = np.dtype([("size", "<u4"), ("count", "<u4"), ("entries", _ENTRY, (64,))])
 _NO_READOUTS = ("ACQEND", "SYNCDATA")
 _THREE_DIMENSIONS = 4
 _SEXES = {1: "F", 2: "M", 3: "O"}
@@ -58,7 +63,10 @@ def read_twix(path: Path) -> RawScan:
     ------
     MalformedRawData
         The file is no twix file, is damaged, or holds no readouts of images.
+    IncompleteRawData
+        The file ends before its last measurement does.
     """
+    _refuse_cut(path)
     measurements = _measurements(path)
     blocks = [_readouts(measurement) for measurement in measurements]
     chosen = [index for index, found in enumerate(blocks) if any(_is_of_an_image(block) for block in found)]
@@ -67,7 +75,7 @@ def read_twix(path: Path) -> RawScan:
     last = chosen[-1]
     noise = [block for found in blocks[:last] for block in found if block.is_flag_set("NOISEADJSCAN")]
     kept = [*noise, *blocks[last]]
-    samples = [np.ascontiguousarray(block.data, np.complex64) for block in kept]
+    samples = _samples(kept)
     header = _header(measurements[last]["hdr"], blocks[last])
     heads = _heads(kept, samples)
     dwells = [
@@ -91,6 +99,27 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
 
 def _readouts(measurement: Mapping[str, Any]) -> list[Any]:
     return [block for block in measurement["mdb"] if not any(block.is_flag_set(flag) for flag in _NO_READOUTS)]
+
+
+def _samples(blocks: Sequence[Any]) -> list[np.ndarray]:
+    try:
+        return [np.ascontiguousarray(block.data, np.complex64) for block in blocks]
+    except _FAILURES as failure:
+        raise MalformedRawData("The file is no Siemens twix file, or is damaged; export it again.") from failure
+
+
+def _refuse_cut(path: Path) -> None:
+    """Refuse a file that ends before the last of the measurements that its table of contents lists (VD and later)."""
+    with path.open("rb") as file:
+        table = np.frombuffer(file.read(_CONTENTS.itemsize).ljust(_CONTENTS.itemsize, b"\0"), _CONTENTS)[0]
+        size = file.seek(0, SEEK_END)
+    if int(table["size"]) >= _FIRST_OF_VB or not 0 < int(table["count"]) <= len(table["entries"]):
+        return
+    listed = [(int(entry["offset"]), int(entry["n_bytes"])) for entry in table["entries"][: int(table["count"])]]
+    if not all(_FIRST_OFFSET <= offset < _LARGEST and n_bytes < _LARGEST for offset, n_bytes in listed):
+        return
+    if size < max(offset + n_bytes for offset, n_bytes in listed):
+        raise IncompleteRawData("The twix file ends before its last measurement does; export it again.")
 
 
 def _is_of_an_image(block: Any) -> bool:

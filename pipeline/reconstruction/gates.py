@@ -17,6 +17,7 @@ IMAGES_USED = "learned_images_used"
 _TINY = 1e-30
 _PPB = 1e3
 _MRAD = 1e3
+_MOST_NAMED = 4
 _SIGNAL = 0.1
 """Voxels of less than this share of the largest magnitude are not compared."""
 
@@ -249,7 +250,9 @@ def invariance_finding(
         said = "No region could be compared before and after super-resolution."
         return Finding("regions_kept", said, figures, is_warning=True)
     if moved:
-        said = f"Super-resolution moves the mean of {', '.join(moved)}, by up to {most:.1f} ppb."
+        worst = sorted(moved, key=lambda name: -changes[name])[:_MOST_NAMED]
+        others = f" and {len(moved) - len(worst)} others" if len(moved) > len(worst) else ""
+        said = f"Super-resolution moves the mean of {', '.join(worst)}{others}, by up to {most:.1f} ppb."
         return Finding("regions_kept", said, figures, is_warning=True)
     said = f"Super-resolution keeps the means of {len(changes)} regions within {most:.1f} ppb."
     return Finding("regions_kept", said, figures, is_warning=False)

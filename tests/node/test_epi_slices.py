@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dicom_io.errors import GeometryUnusable, NotFiniteValues, RawLinesMissing, UnknownTrajectory
+from dicom_io.errors import GeometryUnusable, NotFiniteValues, RawHeaderUnusable, RawLinesMissing, UnknownTrajectory
 from dicom_io.geometry import Geometry
 from dicom_io.kspace.readout_heads import NOISE
 from dicom_io.kspace.scan import MULTIBAND, RawScan, Space, imaging_readouts
 from dicom_io.kspace.source import geometry_of
-from node.kspace_convert import place_images, shown_shape, to_kspace
+from node.kspace_convert import EVENLY_SPACED, TIMELESS, place_images, shown_shape, to_kspace
 from node.raw_writer import epi_raw_scan
 from pipeline.grid import Grid
 from pipeline.operators.centred_fourier import to_image
@@ -142,3 +142,14 @@ def test_what_forbids_a_stack_is_named(scan: RawScan) -> None:
 
 def subset(scan: RawScan, readouts: np.ndarray) -> RawScan:
     return RawScan(scan.header, scan.heads[readouts], [scan.samples[index] for index in readouts])
+
+
+def test_a_ramp_or_an_echo_spacing_that_is_missing_is_said(scan: RawScan) -> None:
+    assert not {EVENLY_SPACED, TIMELESS} & set(to_kspace(scan).notes)
+    assert {EVENLY_SPACED, TIMELESS} <= set(to_kspace(changed(scan, parameters={}, echo_spacing_s=None)).notes)
+
+
+@pytest.mark.parametrize("value", [math.nan, -5.0, "soon"])
+def test_a_ramp_that_is_no_time_is_refused(scan: RawScan, value: float | str) -> None:
+    with pytest.raises(RawHeaderUnusable, match="states a rampUpTime that is no time"):
+        to_kspace(changed(scan, parameters={**scan.header.parameters, "rampUpTime": value}))

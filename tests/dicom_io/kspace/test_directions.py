@@ -43,8 +43,8 @@ def test_our_own_scans_stay_and_other_vendors_are_told_as_unproven():
     assert np.array_equal(found.heads, other.heads)
     assert "raw data of Philips" in found.notes[0]
     assert "no public data prove" in found.notes[0]
-    strange = as_images_lie(measured_by("<script>"))
-    assert "this vendor" in strange.notes[0]
+    for vendor in ("<script>", ""):
+        assert "this vendor" in as_images_lie(measured_by(vendor)).notes[0]
 
 
 def test_files_and_streams_state_what_siemens_states_and_are_read_as_images_lie(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,20 @@ import pytest
 from db import artefacts, instances, outputs, runs, series
 from db.base import now
 from db.series import State
-from dicom_io.errors import NoiseMissing, NotFiniteValues, UnknownRawData
+from dicom_io.errors import (
+    CalibrationMissing,
+    NoiseMissing,
+    NotFiniteValues,
+    RawHeaderUnusable,
+    RawLinesMissing,
+    UnknownRawData,
+    UnknownTrajectory,
+)
 from dicom_io.kspace.mrd_messages import stream_of
 from dicom_io.kspace.overrides import Overrides
 from dicom_io.kspace.raw_data import CREATOR_VERSION_UID, PayloadFormat, RawPayload, raw_data_object
-from dicom_io.kspace.scan import RawScan
+from dicom_io.kspace.readout_heads import NOISE
+from dicom_io.kspace.scan import RawScan, Space
 from node.app import build_services_from_file
 from node.journey import assembled, encoded, mapped, received, reconstructed
 from node.journey.assembled import ACQUISITION
@@ -108,6 +118,44 @@ def test_missing_noise_refuses_the_scan_unless_the_sidecar_says_that_there_is_no
     key = admitted(site, silent, Overrides(is_without_noise=True))
     assembled.step(key, site)
     assert looked_at(site, key).state == State.ASSEMBLED
+
+
+def damaged(**changes: object) -> RawScan:
+    scan = raw_ball()
+    return RawScan(replace(scan.header, xml="", **changes), scan.heads, scan.samples)
+
+
+def without_calibration() -> RawScan:
+    scan = raw_ball(is_accelerated=True)
+    kept = np.flatnonzero(((scan.flags & NOISE) != 0) | (scan.step_1 % 2 == 0))
+    return RawScan(scan.header, scan.heads[kept], [scan.samples[index] for index in kept])
+
+
+def to_images(key: str, services: Services) -> None:
+    for step in (assembled.step, reconstructed.step):
+        step(key, services)
+
+
+NO_VIEW = Space((16, 32, 64), (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "sentence"),
+    [
+        (lambda: damaged(trajectory="spiral"), UnknownTrajectory, "'spiral'"),
+        (without_calibration, CalibrationMissing, "reference lines"),
+        (lambda: damaged(echo_times_s=(0.006, 0.012, 0.018)), RawLinesMissing, "announces 3 echoes"),
+        (lambda: damaged(encoded=NO_VIEW), RawHeaderUnusable, "field of view of 0 x 0 x 0 mm"),
+    ],
+    ids=["trajectory", "calibration", "echoes", "view"],
+)
+def test_what_forbids_images_is_named_and_the_stream_is_kept(
+    site: Services, make: Callable[[], RawScan], kind: type[Exception], sentence: str
+) -> None:
+    key = admitted(site, make())
+    with pytest.raises(kind, match=sentence):
+        to_images(key, site)
+    assert len(list(site.kspace.kept())) == 1
 
 
 def test_samples_that_are_no_numbers_refuse_the_scan_by_name(site: Services) -> None:
