@@ -86,6 +86,29 @@ def test_a_stream_becomes_maps_in_its_study(site: Services) -> None:
     assert np.allclose(first.ImagePositionPatient, scanned.geometry.first_position, atol=1e-3)
 
 
+def test_a_recipe_that_makes_images_finer_gives_objects_on_their_grid(node_toml: Callable[..., Path]) -> None:
+    path = node_toml(more=OBJECTS)
+    path.write_text(path.read_text().replace('recipe = "default"', 'recipe = "super_resolution"'))
+    services = build_services_from_file(path)
+    key = admitted(services, raw_ball())
+    for step in (received.step, assembled.step, reconstructed.step, mapped.step, encoded.step):
+        step(key, services)
+    with services.database.read() as session:
+        run = runs.get(session, key, 1)
+        images = services.workspace.get(artefacts.digest_of(session, key, 1, ACQUISITION)).arrays
+        made = [pydicom.dcmread(services.outbox / one.path) for one in outputs.of_run(session, run.key)]
+    services.close()
+    names = {finding["name"] for finding in run.quality["findings"]}
+    assert {"super_resolution_training", "measured_band_kept", "regions_kept", "super_resolution_source"} <= names
+    assert tuple(run.acquisition["shape"]) == images["magnitude"].shape[1:]
+    (used,) = [one for one in run.quality["findings"] if one["name"] == "super_resolution_source"]
+    fineness = 2 if used["figures"]["super_resolution_used"] else 1
+    slices = [one for one in made if "ImagePositionPatient" in one]
+    assert len(slices) == fineness * scans.SHAPE[0]
+    assert slices[0].Rows == fineness * scans.SHAPE[1]
+    assert slices[0].PixelSpacing[0] == pytest.approx(2.0 / fineness)
+
+
 def test_raw_data_that_came_over_dicom_are_read_by_their_creator_version(site: Services) -> None:
     content = b"".join(stream_of(raw_ball()))
     payload = RawPayload(PayloadFormat.MRD_STREAM, hashlib.sha256(content).hexdigest(), len(content))
