@@ -157,7 +157,8 @@ def _drawn(picture: Path, found: FoundAcquisition, echoes: EchoSeries | None, ge
 
 def _title(found: FoundAcquisition, header: Dataset) -> str:
     if not found.series_uids:
-        return f"{found.paths[0].name} ({found.description})"
+        more = f" and {len(found.paths) - 1} more" if len(found.paths) > 1 else ""
+        return f"{found.paths[0].name}{more} ({found.description})"
     number, description = (_texts(header, keyword) for keyword in ("SeriesNumber", "SeriesDescription"))
     title = " ".join(number + description) or found.description
     if number and not description:

@@ -25,6 +25,7 @@ from dicom_io.series import Part
 
 GAMMA_MHZ_PER_T = 42.577478518
 SAME = 2e-3
+CORRECTED = True, True
 REMEDY = {
     "NoPhaseInProtocol": "route it elsewhere; susceptibility needs a gradient echo with phase",
     "FilteredPhase": "export the original, unfiltered and uncorrected phase",
@@ -74,7 +75,7 @@ def assemble(instances: Sequence[Instance]) -> Assembly:
     unique = _without_copies(instances, notes)
     names = {instance.frames[0].sop_instance_uid: instance.name for instance in unique}
     paths = {instance.frames[0].sop_instance_uid: instance.path for instance in unique}
-    frames = [frame for instance in unique for frame in instance.frames]
+    frames = _as_measured([frame for instance in unique for frame in instance.frames], notes)
     vendor = _vendor(frames, names)
     _require_one_acquisition(frames, names)
     _refuse_objection("NoPhaseInProtocol", frames, names)
@@ -115,6 +116,31 @@ def _without_copies(instances: Sequence[Instance], notes: list[str]) -> list[Ins
     if copies:
         notes.append(f"{copies} identical {'copy was' if copies == 1 else 'copies were'} ignored.")
     return list(kept.values())
+
+
+def _as_measured(frames: Sequence[FrameHeader], notes: list[str]) -> list[FrameHeader]:
+    """Leave out images that the scanner corrected where it sent the same image as measured (DC/ND, NORM of Siemens)."""
+    best: dict[tuple[object, ...], tuple[bool, bool]] = {}
+    for frame in frames:
+        best[_place(frame)] = min(best.get(_place(frame), CORRECTED), _corrections(frame))
+    kept = [frame for frame in frames if _corrections(frame) == best[_place(frame)]]
+    if len({(frame.part, _corrections(frame)) for frame in kept}) > len({frame.part for frame in kept}):
+        # Some were sent in one form only: together they would be no image of one intensity, and are judged as they are.
+        return list(frames)
+    if len(kept) < len(frames):
+        notes.append(
+            f"{len(frames) - len(kept)} images that the scanner corrected for distortion or intensity were left aside, "
+            "because it sent them as measured, too."
+        )
+    return kept
+
+
+def _place(frame: FrameHeader) -> tuple[object, ...]:
+    return frame.part, frame.echo_time_ms, tuple(round(number, 2) for number in frame.position)
+
+
+def _corrections(frame: FrameHeader) -> tuple[bool, bool]:
+    return frame.is_distortion_corrected, frame.is_intensity_corrected
 
 
 def _same_pixels(first: Instance, second: Instance) -> bool:

@@ -51,6 +51,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
     conclusions = Conclusions()
     found: list[FoundAcquisition] = []
     others: dict[str, tuple[list[Path], DicomError]] = {}
+    damaged: dict[tuple[str, type[DicomError]], tuple[list[Path], DicomError]] = {}
     paths = [folder] if folder.is_file() else sorted(item for item in folder.rglob("*") if item.is_file())
     for number, path in enumerate(paths, start=1):
         if on_progress is not None:
@@ -65,7 +66,11 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
         except DicomError as unreadable:
             if not isinstance(unreadable, NotDicom) or _claims_to_be_dicom(path):
                 reason = type(unreadable)(f"{path.name}: {unreadable}")
-                found.append(FoundAcquisition((), "unreadable object", (path,), reason))
+                alike = _series_uid(path) or path.as_posix(), type(reason)
+                damaged.setdefault(alike, ([], reason))[0].append(path)
+    for of_series, refusal in damaged.values():
+        what = "unreadable object" if len(of_series) == 1 else "unreadable objects"
+        found.append(FoundAcquisition((), what, tuple(of_series), refusal))
     for uid, (of_series, refusal) in others.items():
         found.append(FoundAcquisition((uid,), "no MR images", tuple(of_series), refusal))
     for group in group_series(series):

@@ -14,7 +14,13 @@ from dicom_io.read.conclusions import Conclusions
 from dicom_io.read.frames import Frames, compared
 from dicom_io.read.multiframe import IMAGES, FrameView, frames_of, whole_view
 from dicom_io.read.opening import Opened, open_object
-from dicom_io.read.protocol import Objection, is_distortion_corrected, is_weighted_or_projected, objections_to
+from dicom_io.read.protocol import (
+    Objection,
+    is_distortion_corrected,
+    is_intensity_corrected,
+    is_weighted_or_projected,
+    objections_to,
+)
 from dicom_io.read.vendors.convention import RADIANS_PER_UNIT, StoredValues, Vendor
 from dicom_io.read.vendors.table import vendor_of
 from dicom_io.read.wholeness import require_intact
@@ -81,6 +87,7 @@ class FrameHeader:
     n_images_declared: int | None = None
     is_lossy: bool = False
     is_distortion_corrected: bool = False
+    is_intensity_corrected: bool = False
     objections: tuple[Objection, ...] = ()
     slice_location: float | None = None
     acquisition_number: int | None = None
@@ -256,6 +263,7 @@ def _fields_alike(view: FrameView, vendor: Vendor | None, part: Part) -> dict[st
         "n_echoes_declared": counts.echoes if counts else None,
         "n_images_declared": counts.images if counts else None,
         "is_distortion_corrected": is_distortion_corrected(view),
+        "is_intensity_corrected": is_intensity_corrected(view),
         "acquisition_number": _integer(view, "AcquisitionNumber"),
         "coil": _coil(view),
         "stack": text(view.get("StackID")),

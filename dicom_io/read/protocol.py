@@ -11,6 +11,7 @@ from dicom_io.series import Part
 PHASE_CARRIERS = (Part.PHASE, Part.REAL, Part.IMAGINARY)
 COMPONENTS = (Part.MAGNITUDE, *PHASE_CARRIERS)
 DISTORTION_WORDS = {"DIS2D", "DIS3D", "GDC"}
+INTENSITY_WORDS = {"NORM"}
 FILTER_WORDS = {"SWI", "SWIP", "HOMODYNE", "FILTERED", "HPF", "MNIP", "MINIP", "MIP", "PROJECTION IMAGE", "MPR"}
 INTERPOLATION_WORDS = {"INTERPOLATED", "RESAMPLED", "REFORMATTED"}
 RESAMPLED = ("SAMPLED", "DISTORTED")  # PS3.3 C.8.16.2.1.2
@@ -72,6 +73,11 @@ def _is_diffusion(view: FrameView, kinds: set[str]) -> bool:
 def is_distortion_corrected(view: FrameView) -> bool:
     """Return whether the scanner resampled the frame to undo the distortion by its gradients."""
     return bool(set(siemens_image_type(view)) & DISTORTION_WORDS)
+
+
+def is_intensity_corrected(view: FrameView) -> bool:
+    """Return whether the scanner made the intensity even; Siemens can keep the images as they were beside these."""
+    return bool(set(siemens_image_type(view)) & INTENSITY_WORDS)
 
 
 def _filters(view: FrameView, kinds: set[str], part: Part) -> list[Objection]:

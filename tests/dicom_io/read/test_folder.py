@@ -89,3 +89,13 @@ def test_files_that_are_no_images_are_said_to_be_so(tmp_path: Path) -> None:
     assert [item.refusal is None for item in found] == [True, False]
     assert isinstance(found[1].refusal, errors.NotDicom)
     assert [path.name for path in found[1].paths] == ["broken.dcm"]
+
+
+def test_objects_of_one_series_that_cannot_be_read_are_told_once(tmp_path: Path) -> None:
+    objects = scanner.classic(Scan(), "SIEMENS", "MP", scanner.as_siemens)
+    for dataset in objects:
+        del dataset.ImageOrientationPatient
+    scanner.save(objects, tmp_path)
+    (found,) = find_acquisitions(tmp_path)
+    assert isinstance(found.refusal, errors.MissingAttribute)
+    assert len(found.paths) == len(objects)

@@ -123,6 +123,35 @@ def test_corrected_phase_does_not_take_the_uncorrected_magnitude(tmp_path: Path)
         assert [type(one.refusal) for one in found] == [type(None), errors.FilteredPhase]
 
 
+def beside(objects: Objects, *words: str) -> Objects:
+    """Return the magnitude once more, in a series of its own, with other words in ImageType."""
+    copies = [dataset for dataset in objects if dataset.ImageType[2] == "M"]
+    for count, dataset in enumerate(copies):
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", *words]
+        dataset.SeriesInstanceUID = f"{STUDY}.99"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{STUDY}.9.99.{count}"
+        dataset.PixelData = bytes(len(dataset.PixelData))
+    return copies
+
+
+def test_a_magnitude_made_even_is_left_aside_where_the_measured_one_came_too(tmp_path: Path) -> None:
+    expected = read_echo_series(scanner.save(siemens(), tmp_path / "alone"))
+    (found,) = found_in([*siemens(), *beside(siemens(), "NORM", "ND")], tmp_path / "both")
+    assert found.refusal is None
+    echoes = read_echo_series(found.paths)
+    assert (echoes.magnitude == expected.magnitude).all()
+    assert echoes.source.notes[0].startswith("12 images that the scanner corrected")
+
+
+def test_a_magnitude_made_even_does_not_fill_a_gap_in_the_measured_one(tmp_path: Path) -> None:
+    measured = [one for one in siemens() if not (one.ImageType[2] == "M" and one.InstanceNumber == 2)]
+    made_even = beside(siemens(), "NORM", "ND")
+    for dataset in made_even:
+        dataset.SeriesInstanceUID = measured[0].SeriesInstanceUID
+    (found,) = found_in([*measured, *made_even], tmp_path)
+    assert isinstance(found.refusal, errors.MixedSeries)
+
+
 def test_four_parts_in_four_series_are_one_acquisition(tmp_path: Path) -> None:
     scan = Scan(series={part: f"{STUDY}.7{number}" for number, part in enumerate("MPRI")})
     objects = taken(scanner.classic(scan, "GE MEDICAL SYSTEMS", "MPRI", scanner.as_ge), 1, "101500")
