@@ -14,6 +14,7 @@ from dicom_io.instance import naming
 from dicom_io.read.assembly import Assembly
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.pixels import decode
+from dicom_io.read.scales import require_stated_range
 from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, arrange
 from dicom_io.series import Part
 
@@ -46,7 +47,8 @@ def require_agreement(assembly: Assembly, first: np.ndarray, second: np.ndarray)
     Raises
     ------
     ContradictoryHeader
-        The phase of the other pair is another one, or of the opposite sign.
+        The phase of the other pair is another one, or of the opposite sign; or its values are not what its own
+        scale says.
     """
     pair = next(pair for pair in COMPLEX_PAIRS if pair != assembly.parts)
     witnesses = _witnesses(assembly, pair)
@@ -63,6 +65,9 @@ def require_agreement(assembly: Assembly, first: np.ndarray, second: np.ndarray)
     except PhaseScaleUnknown:
         # What cannot be read cannot testify; the used pair stands by itself.
         return ""
+    for part in {frame.part for frame in reader.ends_of} - {Part.PHASE}:
+        ends = {frame: ends for frame, ends in reader.ends_of.items() if frame.part is part}
+        require_stated_range(list(ends), np.array(list(ends.values())), assembly.name_of)
     strongest = max((one.energy for one in compared.values()), default=0.0)
     for (echo, index), one in compared.items():
         if one.energy > LEAST_ENERGY * strongest:
@@ -119,11 +124,14 @@ class _Reader:
         self._assembly = assembly
         self._step = step
         self._decoded: Mapping[str, np.ndarray] = {}
+        self.ends_of: dict[FrameHeader, tuple[float, float]] = {}
 
     def read(self, frame: FrameHeader) -> np.ndarray:
         """Return a frame in the unit of its part; phase [rad] in the manufacturer's sign."""
         with naming(self._assembly.name_of[frame.sop_instance_uid]):
-            stored = self._stored(frame).astype(np.float64)
+            whole = self._stored(frame)
+            self.ends_of[frame] = float(whole.min()), float(whole.max())
+            stored = whole[:: self._step, :: self._step].astype(np.float64)
             values = frame.values
             if frame.part is Part.PHASE:
                 scale = self._assembly.vendor.phase_scale(values)
@@ -137,10 +145,10 @@ class _Reader:
         if pixels is None:
             if uid not in self._decoded:
                 self._decoded = {uid: decode(path)}
-            return self._decoded[uid][number, :: self._step, :: self._step]
+            return self._decoded[uid][number]
         room = np.empty(pixels.shape[1:], dtype=pixels.dtype)
         with path.open("rb", buffering=0) as stream:
             pixels.read(stream, number, room)
         if room.min() < pixels.lowest or room.max() > pixels.highest:
             pixels.clear_unused_bits(room)
-        return room[:: self._step, :: self._step]
+        return room

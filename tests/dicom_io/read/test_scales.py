@@ -162,3 +162,15 @@ def test_scales_of_two_philips_images_that_changed_places_are_seen_by_the_larges
     with pytest.raises(ContradictoryHeader, match="own scale and range they go to"):
         read_echo_series(paths)
     assert read_source(paths).vendor == "Philips"
+
+
+def test_a_scale_that_came_from_a_part_that_is_not_used_is_seen_too(
+    tmp_path: Path, subjects: dict[str, Subject]
+) -> None:
+    def swap(objects: list[Dataset]) -> None:
+        first, other = (objects[number][0x2005, 0x100E] for number in (0, 18))
+        assert first.value != other.value
+        first.value, other.value = other.value, first.value
+
+    with pytest.raises(ContradictoryHeader, match="the real image has stored values up to"):
+        read_echo_series(saved(subjects["philips_classic_complex"], swap, tmp_path))
