@@ -96,25 +96,32 @@ def _require_echo_of_objects(chosen: Mapping[Slot, FrameHeader], names: Mapping[
 
 
 def _require_order_of_echoes(chosen: Mapping[Slot, FrameHeader], names: Mapping[str, str]) -> None:
-    """Refuse an object of which the echoes of one slice follow each other in another order than those of nearly all.
+    """Refuse a slice whose echoes follow each other in another order than those of nearly all slices do.
 
-    A scanner writes the frames of an object by rule, so two echo times that were exchanged on the way stand out.
+    A scanner writes the frames of an object, and numbers its images, by rule, so two echo times that were exchanged on
+    the way stand out. Equal numbers count nothing.
     """
     held: dict[tuple[str, Part, int], list[tuple[int, int]]] = {}
     for (part, echo, index), frame in chosen.items():
         if frame.frame_number is not None:
             held.setdefault((frame.sop_instance_uid, part, index), []).append((frame.frame_number, echo))
+        elif frame.instance_number is not None:
+            held.setdefault(("", part, index), []).append((frame.instance_number, echo))
     orders: dict[str, dict[tuple[Part, int], tuple[int, ...]]] = {}
     for (uid, part, index), frames in held.items():
-        orders.setdefault(uid, {})[part, index] = tuple(echo for _, echo in sorted(frames))
+        if len({number for number, _ in frames}) == len(frames):
+            orders.setdefault(uid, {})[part, index] = tuple(echo for _, echo in sorted(frames))
     for uid, found in orders.items():
         usual, count = Counter(found.values()).most_common(1)[0]
         odd = [place for place, order in found.items() if order != usual]
         if odd and count >= NEARLY_ALL * len(found):
             part, index = min(odd)
+            keyword, what = ("EffectiveEchoTime", "frames") if uid else ("EchoTime", "images")
+            place = "their place among the frames" if uid else named("InstanceNumber")
+            first = chosen[part, found[part, index][0], index]
             raise ContradictoryHeader(
-                f"{names[uid]}: by {named('EffectiveEchoTime')} the {part} frames of slice {index + 1} are of other "
-                f"echoes than their place among the frames says; {REMEDY}."
+                f"{names[first.sop_instance_uid]}: by {named(keyword)} the {part} {what} of slice {index + 1} are of "
+                f"other echoes than {place} says; {REMEDY}."
             )
 
 

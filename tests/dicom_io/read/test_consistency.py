@@ -204,3 +204,12 @@ def test_echoes_exchanged_between_two_frames_of_one_object_are_refused(tmp_path:
     first.EffectiveEchoTime, second.EffectiveEchoTime = second.EffectiveEchoTime, first.EffectiveEchoTime
     with pytest.raises(errors.ContradictoryHeader, match="frames of slice 2 are of other echoes"):
         read_source(scanner.save([dataset], tmp_path / "exchanged"))
+
+
+def test_echo_times_that_changed_places_are_seen_by_the_order_of_the_numbers_of_images(tmp_path: Path) -> None:
+    subject = next(subject for subject in simulated_subjects() if subject.name == "united_imaging_classic")
+    objects = list(subject.objects)
+    assert objects[0].ComplexImageComponent == objects[4].ComplexImageComponent
+    swap("EchoTime", 0, 4)(objects)
+    with pytest.raises(errors.ContradictoryHeader, match=r"Echo Time .* of other echoes than Instance Number"):
+        read_source(scanner.save(objects, tmp_path))
