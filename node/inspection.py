@@ -159,11 +159,27 @@ def _title(found: FoundAcquisition, header: Dataset) -> str:
     if not found.series_uids:
         more = f" and {len(found.paths) - 1} more" if len(found.paths) > 1 else ""
         return f"{found.paths[0].name}{more} ({found.description})"
-    number, description = (_texts(header, keyword) for keyword in ("SeriesNumber", "SeriesDescription"))
-    title = " ".join(number + description) or found.description
+    number, description = _series_numbers(found), _texts(header, "SeriesDescription")
+    title = " ".join([number, *description]).strip() or found.description
     if number and not description:
-        title = f"{number[0]} (no description)"
+        title = f"{number} (no description)"
     return f"{title}, {found.share.title}" if found.share else title
+
+
+def _series_numbers(found: FoundAcquisition) -> str:
+    """Return the numbers of all series that form an acquisition, such as 8–13."""
+    first: dict[str, Path] = {}
+    for path, frames in zip(found.paths, found.frames, strict=False):
+        first.setdefault(frames[0].series_instance_uid, path)
+    headers = [read_header(path) for path in first.values() or found.paths[:1]]
+    numbers = sorted({int(float(text)) for header in headers for text in _texts(header, "SeriesNumber")})
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def _software(header: Dataset) -> list[str]:

@@ -16,6 +16,8 @@ from dicom_io.read.sorting import assess
 
 PREAMBLE = 128
 MAGIC = b"DICM"
+ENVELOPE = 1024
+MEDIA_STORAGE_DIRECTORY = b"1.2.840.10008.1.3.10"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def find_acquisitions(folder: Path, on_progress: Callable[[float], None] | None 
         except UnsupportedObject as other:
             others.setdefault(_series_uid(path), ([], other))[0].append(path)
         except DicomError as unreadable:
-            if not isinstance(unreadable, NotDicom) or _claims_to_be_dicom(path):
+            if not isinstance(unreadable, NotDicom) or (_claims_to_be_dicom(path) and not _is_directory(path)):
                 reason = type(unreadable)(f"{path.name}: {unreadable}")
                 alike = _series_uid(path) or path.as_posix(), type(reason)
                 damaged.setdefault(alike, ([], reason))[0].append(path)
@@ -109,6 +111,12 @@ def _found(instances: Sequence[Instance]) -> list[FoundAcquisition]:
     except DicomError as reason:
         refusal = reason
     return [_described(instances, refusal)]
+
+
+def _is_directory(path: Path) -> bool:
+    """Return whether a file is the DICOMDIR of a medium, which lists its objects and is none itself (PS3.10 8.6)."""
+    with path.open("rb") as stream:
+        return MEDIA_STORAGE_DIRECTORY in stream.read(ENVELOPE)
 
 
 def _described(

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+
 from dicom_io import errors
 from dicom_io.read.reader import find_acquisitions, read_echo_series
 from tests.dicom_io.read import scanner_files as scanner
@@ -99,3 +103,15 @@ def test_objects_of_one_series_that_cannot_be_read_are_told_once(tmp_path: Path)
     (found,) = find_acquisitions(tmp_path)
     assert isinstance(found.refusal, errors.MissingAttribute)
     assert len(found.paths) == len(objects)
+
+
+def test_the_directory_of_a_medium_is_no_object(tmp_path: Path) -> None:
+    paths = scanner.save(scanner.classic(Scan(), "SIEMENS", "MP", scanner.as_siemens), tmp_path / "disc")
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.file_meta.MediaStorageSOPInstanceUID = f"{scanner.STUDY}.77"
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory.FileSetID = "DISC"
+    directory.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    assert [len(found.paths) for found in find_acquisitions(tmp_path)] == [len(paths)]

@@ -161,6 +161,17 @@ def test_repetitions_in_one_series_are_listed_apart(tmp_path: Path, capsys: pyte
     assert [one["n_files"] for one in found] == [len(images) // 2] * 2
 
 
+def test_an_acquisition_of_several_series_is_called_by_all_their_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    magnitude, phase = scans.split(named(scans.instances()))
+    for number, half in ((8, magnitude), (9, phase)):
+        for image in half:
+            image.SeriesNumber, image.SeriesDescription = number, "gre"
+    scans.write(tmp_path, [*magnitude, *phase])
+    assert [one["series"] for one in inspected(tmp_path, capsys)] == ["8–9 gre"]
+
+
 def test_the_magnitude_of_a_field_map_sequence_is_not_told_to_switch_on_phase(
     data_dir: Path, capsys: pytest.CaptureFixture
 ) -> None:
