@@ -172,6 +172,8 @@ def number(value: Any, keyword: str) -> float | None:
     ContradictoryHeader
         The value is there, but is no finite number.
     """
+    if type(value) is float and math.isfinite(value):
+        return value
     values = numbers(value, keyword)
     return values[0] if values else None
 
@@ -184,7 +186,7 @@ def numbers(value: Any, keyword: str, count: int | None = None) -> tuple[float, 
     ContradictoryHeader
         A value is no finite number, or there are more or fewer than `count`.
     """
-    if value is None or text(value) == "":
+    if value is None or (not isinstance(value, int | float) and text(value) == ""):
         return ()
     items = list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
     try:

@@ -13,7 +13,7 @@ from dicom_io.errors import ContradictoryHeader, GeometryUnusable, PhaseScaleUnk
 from dicom_io.instance import naming
 from dicom_io.read.assembly import Assembly
 from dicom_io.read.headers import FrameHeader
-from dicom_io.read.pixels import decode
+from dicom_io.read.pixels import PlainPixels, decode
 from dicom_io.read.scales import require_stated_range
 from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, arrange
 from dicom_io.series import Part
@@ -142,7 +142,7 @@ class _Reader:
     def _stored(self, frame: FrameHeader) -> np.ndarray:
         uid, number = frame.sop_instance_uid, (frame.frame_number or 1) - 1
         path, pixels = self._assembly.path_of[uid], self._assembly.pixels_of.get(uid)
-        if pixels is None:
+        if not isinstance(pixels, PlainPixels):
             if uid not in self._decoded:
                 self._decoded = {uid: decode(path)}
             return self._decoded[uid][number]

@@ -17,7 +17,7 @@ from dicom_io.instance import named, naming
 from dicom_io.read.consistency import difference_between, interpolation_note, require_consistent
 from dicom_io.read.grid import grid_of
 from dicom_io.read.headers import FrameHeader
-from dicom_io.read.pixels import PlainPixels, digest
+from dicom_io.read.pixels import Pixels, digest
 from dicom_io.read.sorting import COMPLEX_PAIRS, USABLE, Slot, Slots, arrange, describe_missing, parts_of
 from dicom_io.read.vendors.convention import Vendor
 from dicom_io.read.vendors.table import vendor_named
@@ -40,7 +40,7 @@ class Instance:
     path: Path
     name: str
     frames: tuple[FrameHeader, ...]
-    pixels: PlainPixels | None = None
+    pixels: Pixels | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Assembly:
     path_of: Mapping[str, Path]
     name_of: Mapping[str, str]
     notes: tuple[str, ...]
-    pixels_of: Mapping[str, PlainPixels]
+    pixels_of: Mapping[str, Pixels]
     spare: tuple[FrameHeader, ...]
 
 

@@ -115,14 +115,15 @@ class _Answers:
         self._alike: dict[Hashable, dict[Hashable, Any]] = {}
 
     def of(self, rule: Rule[Answer], view: FrameView, given: Sequence[object]) -> Answer:
-        picks, known = self._known.get(view.layouts) or self._learn(view.layouts)
-        key = _picked(picks, view)
-        if key in known:
-            answer: Answer = known[key]
-            return answer
         size = self.looked.size
+        if size:
+            picks, known = self._known.get(view.layouts) or self._learn(view.layouts)
+            key = _picked(picks, view)
+            if key in known:
+                answer: Answer = known[key]
+                return answer
         answer = rule(WatchedView(view, self.looked), *given)
-        if self.looked.size != size or len(known) > ANSWERS_MAXIMUM:
+        if not size or self.looked.size != size or len(known) > ANSWERS_MAXIMUM:
             self._known.clear()
             self._alike.clear()
             picks, known = self._learn(view.layouts)
@@ -133,15 +134,14 @@ class _Answers:
     def of_all(self, rule: Rule[Answer], frames: Frames, given: Sequence[object]) -> list[Answer]:
         while True:
             size = self.looked.size
-            keys = frames.keys(self.looked.holds)
+            views, keys = frames.differing(self.looked.holds)
             answers: dict[Hashable, Answer] = {}
-            for key, view in zip(keys, frames.views, strict=True):
-                if key not in answers:
-                    answers[key] = self.of(rule, view, given)
-                    if self.looked.size != size:
-                        break
+            for key, view in views.items():
+                answers[key] = self.of(rule, view, given)
+                if self.looked.size != size:
+                    break
             else:
-                return [answers[key] for key in keys]
+                return [answers[key] for key in keys] if keys else list(answers.values()) * len(frames.views)
 
     def _learn(self, layouts: tuple[Layout, ...]) -> tuple[tuple[Pick, ...], dict[Hashable, Any]]:
         pickers = [layout.picker(self.looked.holds) for layout in layouts]

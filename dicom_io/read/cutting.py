@@ -33,7 +33,7 @@ class Incomplete(NotPlain):
     """An element reaches beyond the bytes at hand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CutItem:
     """An item of a sequence: its elements and those of the first items within it, and where in some bytes it lies."""
 

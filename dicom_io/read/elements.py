@@ -7,6 +7,7 @@ everywhere.
 import struct
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
@@ -24,8 +25,6 @@ LAYOUTS_MAXIMUM = 4096
 class Layout:
     """Which elements there are, in order. A key is a tag; for the first item of a sequence it is both tags in one."""
 
-    __slots__ = ("_creators", "_sequences", "converted", "keys", "pick_creators", "places", "searched", "vrs")
-
     def __init__(self, keys: tuple[int, ...], vrs: tuple[str | None, ...]) -> None:
         self.keys = keys
         self.vrs = vrs
@@ -34,10 +33,11 @@ class Layout:
         self.converted: dict[tuple[int, bytes], Any] = {}
         # Where private elements were found, by what was searched and who owns the blocks.
         self.searched: dict[Hashable, tuple[int | None, ...]] = {}
+        # The first items of sequences as data sets, by sequence and bytes.
+        self.first_items: dict[Hashable, Dataset | None] = {}
         creators = [place for place, key in enumerate(keys) if is_creator(key)]
         self.pick_creators: Callable[[Sequence[Hashable]], Hashable] = itemgetter(*creators) if creators else _nothing
         self._creators: dict[int, tuple[int, ...]] = {}
-        self._sequences: frozenset[int] | None = None
 
     def creators(self, start: int) -> tuple[int, ...]:
         """Return the keys of the private creators of a group, in the sequence whose tag comes before it in `start`."""
@@ -50,9 +50,18 @@ class Layout:
 
     def has_items(self, key: int) -> bool:
         """Return whether the element is a sequence whose first item was cut as well."""
-        if self._sequences is None:
-            self._sequences = frozenset(key >> TAG_BITS for key in self.keys)
-        return key in self._sequences
+        return key in self._places_within
+
+    def within(self, sequence: int) -> Sequence[int]:
+        """Return the places of the elements of a sequence's first item."""
+        return self._places_within.get(sequence, ())
+
+    @cached_property
+    def _places_within(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for place, key in enumerate(self.keys):
+            found.setdefault(key >> TAG_BITS, []).append(place)
+        return found
 
     def picker(
         self, is_wanted: Callable[[int, str | None], bool]
@@ -72,7 +81,7 @@ def _nothing(values: Sequence[Hashable]) -> Hashable:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Elements:
     """Elements with their values: bytes as in the file, or what stands for a value that was converted before."""
 
@@ -84,10 +93,6 @@ class Elements:
         place = self.layout.places.get(key)
         value = None if place is None else self.values[place]
         return value if isinstance(value, bytes) else None
-
-    def creators(self) -> Hashable:
-        """Return what tells the owners of the private blocks from others."""
-        return self.layout.pick_creators(self.values)
 
     def raw(self, key: int) -> RawDataElement | None:
         """Return an element of little endian bytes, or None where there is none."""

@@ -115,14 +115,27 @@ FrameOf = Callable[[int], tuple[np.ndarray, tuple[float, float]]]
 @contextmanager
 def _frames(assembly: Assembly, uid: str) -> Iterator[FrameOf]:
     """Yield a function that returns a frame's stored values with the lowest and the highest of them."""
-    pixels = assembly.pixels_of.get(uid)
-    if pixels is None:
-        stored = decode(assembly.path_of[uid])
+    pixels, path = assembly.pixels_of.get(uid), assembly.path_of[uid]
+    if isinstance(pixels, PlainPixels):
+        room = np.empty(pixels.shape[1:], dtype=pixels.dtype)
+        with path.open("rb", buffering=0) as stream:
+            yield lambda number: _plain_frame(stream, pixels, number, room)
+        return
+    in_turn = pixels.frames(path) if pixels else None
+    if in_turn is None:
+        stored = decode(path)
         yield lambda number: (stored[number], _ends(stored[number]))
         return
-    room = np.empty(pixels.shape[1:], dtype=pixels.dtype)
-    with assembly.path_of[uid].open("rb", buffering=0) as stream:
-        yield lambda number: _plain_frame(stream, pixels, number, room)
+    frames = enumerate(in_turn)
+    yield lambda number: _frame_in_turn(frames, number)
+    # Frames that are not used are no reason to accept an object that is damaged where they lie.
+    for _ in frames:
+        pass
+
+
+def _frame_in_turn(frames: Iterator[tuple[int, np.ndarray]], number: int) -> tuple[np.ndarray, tuple[float, float]]:
+    frame = next(frame for at, frame in frames if at == number)
+    return frame, _ends(frame)
 
 
 def _plain_frame(

@@ -26,19 +26,19 @@ class Frames:
     places: Sequence[int]
     columns: Sequence[Column]
 
-    def keys(self, is_wanted: Callable[[int, str | None], bool]) -> Sequence[Hashable]:
-        """Return one key for each frame; frames whose wanted elements are equal have equal keys."""
+    def differing(
+        self, is_wanted: Callable[[int, str | None], bool]
+    ) -> tuple[dict[Hashable, FrameView], Sequence[Hashable]]:
+        """Return the first frame of each that differ in wanted elements, by a key, and the key of every frame.
+
+        Where all frames are alike there are no keys but that of the first.
+        """
         wanted = [column.values for column in self.columns if is_wanted(column.key, column.vr)]
         if not wanted:
-            return [None] * len(self.views)
-        return wanted[0] if len(wanted) == 1 else list(zip(*wanted, strict=True))
-
-    def distinct(self, is_wanted: Callable[[int, str | None], bool]) -> list[FrameView]:
-        """Return the first frame of each that differ in wanted elements."""
-        found: dict[Hashable, FrameView] = {}
-        for key, view in zip(self.keys(is_wanted), self.views, strict=True):
-            found.setdefault(key, view)
-        return list(found.values())
+            return {None: self.views[0]}, ()
+        keys = wanted[0] if len(wanted) == 1 else list(zip(*wanted, strict=True))
+        last_first = dict(zip(reversed(keys), reversed(self.views), strict=True))
+        return {key: last_first[key] for key in dict.fromkeys(keys)}, keys
 
     def divided(self, names: Sequence[Name]) -> Iterator[tuple[Name, "Frames"]]:
         """Yield the frames of each name, where each frame has one."""

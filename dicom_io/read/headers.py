@@ -240,17 +240,12 @@ def _own_objection(view: FrameView, vendor: Vendor | None, part: Part) -> tuple[
 def _fields_alike(view: FrameView, vendor: Vendor | None, part: Part) -> dict[str, Any]:
     """Return what many frames have in common, which must depend on nothing but the frame's attributes."""
     counts = vendor.declared(view) if vendor else None
-    echo_time = number(view.get("EffectiveEchoTime"), "EffectiveEchoTime")
-    if echo_time is None:
-        echo_time = number(view.get("EchoTime"), "EchoTime")
     return {
         "sop_class_uid": _uid(view, "SOPClassUID"),
         "study_instance_uid": _uid(view, "StudyInstanceUID"),
         "series_instance_uid": _uid(view, "SeriesInstanceUID"),
         "frame_of_reference_uid": text(view.get("FrameOfReferenceUID")),
         "vendor": vendor.name if vendor else "",
-        "echo_time_ms": echo_time,
-        "echo_number": _integer(view, "EchoNumbers"),
         "orientation": _vector(view, "ImageOrientationPatient", 6),
         "pixel_spacing": _vector(view, "PixelSpacing", 2),
         "rows": _matrix(view, "Rows"),
@@ -296,6 +291,11 @@ def _uid(view: FrameView, keyword: str) -> str:
 
 def _vector(view: FrameView, keyword: str, count: int) -> Any:
     return required(numbers(view.get(keyword), keyword, count), keyword, "voxels cannot be placed in the patient")
+
+
+def _echo_time(view: FrameView) -> float | None:
+    echo_time = number(view.get("EffectiveEchoTime"), "EffectiveEchoTime")
+    return number(view.get("EchoTime"), "EchoTime") if echo_time is None else echo_time
 
 
 def _acquired_at(view: FrameView) -> str:
@@ -380,6 +380,8 @@ def _mapping_equals_rescaling(view: FrameView, mapping: Dataset | None) -> bool:
 # What may be another in each image, asked on its own, so that the rest can be concluded once for many images.
 OWN_FIELDS: Mapping[str, Callable[[FrameView, Any, Part], Any]] = {
     "sop_instance_uid": lambda view, vendor, part: _uid(view, "SOPInstanceUID"),
+    "echo_time_ms": lambda view, vendor, part: _echo_time(view),
+    "echo_number": lambda view, vendor, part: _integer(view, "EchoNumbers"),
     "position": lambda view, vendor, part: _vector(view, "ImagePositionPatient", 3),
     "stack_position": lambda view, vendor, part: _integer(view, "InStackPositionNumber"),
     "values": _stored_values,

@@ -70,6 +70,7 @@ PRIVATE_HOLDERS = (
 )
 FRAME_TYPE = "MRImageFrameTypeSequence"
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
+FIRST_ITEMS_MAXIMUM = 1024
 ITEM_HEADER = struct.Struct("<HHL")
 
 
@@ -372,14 +373,24 @@ def _parsed(opened: Opened, keyword: str, item: CutItem) -> Dataset:
 
 def _first_cut(opened: Opened, elements: Elements, sequence: int) -> Dataset | None:
     """Return the first item of a sequence that was cut, None where the item names a character set of its own."""
+    places = elements.layout.within(sequence)
+    known, asked = elements.layout.first_items, (opened.context, sequence, *[elements.values[at] for at in places])
+    if asked not in known:
+        if len(known) > FIRST_ITEMS_MAXIMUM:
+            known.clear()
+        known[asked] = _first_of(opened, elements, places)
+    return known[asked]
+
+
+def _first_of(opened: Opened, elements: Elements, places: Sequence[int]) -> Dataset | None:
     found = {}
-    for key, vr, value in zip(elements.layout.keys, elements.layout.vrs, elements.values, strict=True):
-        tag = BaseTag(key & TAG)
-        if key >> TAG_BITS != sequence or tag == FURTHER_ITEMS:
+    for place in places:
+        tag, value = BaseTag(elements.layout.keys[place] & TAG), elements.values[place]
+        if tag == FURTHER_ITEMS:
             continue
         if tag == CHARACTER_SET or not isinstance(value, bytes):
             return None
-        written = None if opened.is_implicit else vr
+        written = None if opened.is_implicit else elements.layout.vrs[place]
         found[tag] = RawDataElement(tag, written, len(value), value, 0, opened.is_implicit, True)
     first = Dataset(found)
     first.set_original_encoding(opened.is_implicit, True, opened.parse().original_character_set)

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit, RLELossless
 
 from dicom_io.errors import (
     ContradictoryHeader,
@@ -27,6 +27,7 @@ from dicom_io.read.cutting import UNDEFINED_LENGTH
 from dicom_io.read.encapsulation import RESEND, require_plausible
 from dicom_io.read.multiframe import FrameView, whole_view
 from dicom_io.read.opening import Opened
+from dicom_io.read.run_length import RunLengthPixels
 
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 PIXEL_DESCRIPTION = (
@@ -57,6 +58,7 @@ RANGE_TOLERANCE = 1e-3
 FILLED = 0.95
 COHERENT = 0.2
 PADDING = 1
+EXTENDED_OFFSETS = 0x7FE00001
 
 jpeg_lossless.register()
 
@@ -133,29 +135,39 @@ class PlainPixels:
         np.right_shift(frame, unused, out=frame)
 
 
-def plain_pixels(opened: Opened, conclusions: Conclusions) -> PlainPixels | None:
-    """Return where an object's pixels lie as plain numbers, or None where they must be decoded."""
+Pixels = PlainPixels | RunLengthPixels
+
+
+def pixels_in_file(opened: Opened, conclusions: Conclusions) -> Pixels | None:
+    """Return where an object's pixels lie, if they can be taken from there; None where `decode` must."""
     place = opened.pixels
-    if place is None or place.length == UNDEFINED_LENGTH or place.offset + place.length != place.file_size:
+    if place is None or EXTENDED_OFFSETS in opened.elements.layout.places:
         return None
     with quietly():
         form = conclusions.of(_plain_form, whole_view(opened), None)
-    if form is None or not 0 <= place.length - math.prod(form[0]) * form[1].itemsize <= PADDING:
+    if form is None:
         return None
-    return PlainPixels(place.offset, *form)
+    shape, dtype, bits_stored, photometric = form
+    if place.transfer_syntax == RLELossless:
+        is_open = place.length == UNDEFINED_LENGTH
+        return RunLengthPixels(place.offset, shape, dtype, bits_stored, photometric) if is_open else None
+    surplus = place.length - math.prod(shape) * dtype.itemsize
+    if place.offset + place.length != place.file_size or not 0 <= surplus <= PADDING:
+        return None
+    return PlainPixels(place.offset, shape, dtype, bits_stored)
 
 
-def _plain_form(view: FrameView, vendor: None) -> tuple[tuple[int, int, int], np.dtype[Any], int] | None:
+def _plain_form(view: FrameView, vendor: None) -> tuple[tuple[int, int, int], np.dtype[Any], int, str] | None:
     stated: list[Any] = [view.of_object(keyword) for keyword in PLAIN_DESCRIPTION]
     samples, photometric, allocated, stored, representation, rows, columns = stated
     counts = (samples, allocated, stored, representation, rows, columns)
-    if view.transfer_syntax not in UNCOMPRESSED or not all(type(count) is int for count in counts):
+    if view.transfer_syntax not in (*UNCOMPRESSED, RLELossless) or not all(type(count) is int for count in counts):
         return None
     n_frames = int(number(view.of_object("NumberOfFrames"), "NumberOfFrames") or 1)
     is_plain = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2") and allocated in (8, 16, 32)
     if not is_plain or representation not in (0, 1) or not 1 <= stored <= allocated or n_frames < 1:
         return None
-    return (n_frames, rows, columns), np.dtype(f"<{'ui'[representation]}{allocated // 8}"), stored
+    return (n_frames, rows, columns), np.dtype(f"<{'ui'[representation]}{allocated // 8}"), stored, photometric
 
 
 def _opened(path: Path) -> Dataset:

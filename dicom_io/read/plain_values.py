@@ -52,6 +52,10 @@ def plain_value(elements: Elements, key: int) -> Any:
     stored = elements.values[place]
     if not isinstance(stored, bytes):
         return None
+    # The plainest numbers are converted here, because pydicom takes fifty times as long for them.
+    form = NUMBERS.get(layout.vrs[place] or "")
+    if form is not None and form.size == len(stored):
+        return form.unpack(stored)[0]
     known = layout.converted
     if (key, stored) in known:
         return known[key, stored]
@@ -63,10 +67,6 @@ def plain_value(elements: Elements, key: int) -> Any:
 
 
 def _converted(elements: Elements, key: int, vr: str | None, stored: bytes) -> Any:
-    # The plainest numbers are converted here, because pydicom takes fifty times as long for them.
-    form = NUMBERS.get(vr or "")
-    if form is not None and form.size == len(stored):
-        return form.unpack(stored)[0]
     if vr == "DS" and DECIMALS.fullmatch(stored):
         return tuple([float(number) for number in stored.split(b"\\")])
     element = elements.raw(key)

@@ -7,7 +7,7 @@ from dicom_io.instance import PARSING_FAILURES
 from dicom_io.read.elements import TAG_BITS, Elements
 from dicom_io.read.plain_values import PLAIN_VR, plain_value
 
-CREATOR_VR = "LO"
+CREATOR_VR, OPAQUE_VR = "LO", "OB"
 FIRST_BLOCK, LAST_BLOCK = 0x10, 0xFF
 SEARCHED_MAXIMUM = 4096
 
@@ -38,13 +38,13 @@ def remembered(
     elements: Elements, question: Hashable, search: Callable[[], Iterator[int | None]]
 ) -> tuple[int | None, ...]:
     """Return the keys that a search finds, which depend on layout and creators alone; a last None is "not decided"."""
-    known = elements.layout.searched
-    asked = question, elements.creators()
-    found = known.get(asked)
+    layout = elements.layout
+    asked = question, layout.pick_creators(elements.values)
+    found = layout.searched.get(asked)
     if found is None:
-        if len(known) > SEARCHED_MAXIMUM:
-            known.clear()
-        found = known[asked] = tuple(_decided(search()))
+        if len(layout.searched) > SEARCHED_MAXIMUM:
+            layout.searched.clear()
+        found = layout.searched[asked] = tuple(_decided(search()))
     return found
 
 
@@ -63,11 +63,17 @@ def private_value(elements: Elements, key: int) -> tuple[bool, Any]:
     NotDecided
         The value is a sequence, text in some character set, or of an unknown kind.
     """
-    if elements.bytes_of(key) is None:
-        if elements.layout.has_items(key):
+    layout = elements.layout
+    place = layout.places.get(key)
+    stored = None if place is None else elements.values[place]
+    if place is None or not isinstance(stored, bytes):
+        if layout.has_items(key):
             raise NotDecided
         return False, None
-    if elements.layout.vrs[elements.layout.places[key]] not in PLAIN_VR:
+    vr = layout.vrs[place]
+    if vr == OPAQUE_VR:
+        return True, stored
+    if vr not in PLAIN_VR:
         raise NotDecided
     try:
         return True, plain_value(elements, key)

@@ -20,7 +20,7 @@ from dicom_io.read.multiframe import MULTI_FRAME
 from dicom_io.read.opening import open_object
 from dicom_io.read.pixels import (
     has_alternating_slices,
-    plain_pixels,
+    pixels_in_file,
     polar,
     undo_alternation,
     verified_magnitude,
@@ -137,7 +137,7 @@ def _instances(paths: Sequence[Path], name_of: Callable[[Path], str]) -> tuple[l
 def _instance(path: Path, name: str, conclusions: Conclusions) -> Instance:
     opened = open_object(path, conclusions.layouts)
     frames = tuple(frame_headers(opened, conclusions))
-    return Instance(path, name, frames, plain_pixels(opened, conclusions))
+    return Instance(path, name, frames, pixels_in_file(opened, conclusions))
 
 
 def _scales(assembly: Assembly) -> dict[StoredValues, PhaseScale]:

@@ -78,7 +78,7 @@ def require_intact(groups: Sequence[Frames]) -> None:
 def _differing(frames: Frames) -> Sequence[FrameView]:
     # What pydicom parsed is searched in every frame, because a gap between its elements is no element.
     is_cut = all(view.items[0].is_cut for view in frames.views)
-    return frames.distinct(lambda key, vr: is_creator(key)) if is_cut else frames.views
+    return list(frames.differing(lambda key, vr: is_creator(key))[0].values()) if is_cut else frames.views
 
 
 def _described(part: Dataset) -> Iterator[Dataset]:

@@ -14,7 +14,7 @@ from node.commands.bench_progress import progress_bar
 from node.commands.console import err, out, print_json
 from node.reading_study.judgement import CRASHED, IDENTICAL, LEGEND, MISREAD, REFUSED, Verdict, checks
 from node.reading_study.mutations import KINDS
-from node.reading_study.speed import TIMED, Reading, time_reading
+from node.reading_study.speed import Reading, time_readings
 from node.reading_study.study import opened, verdicts
 from node.reading_study.subjects import phantom_scan, real_subjects, simulated_subjects
 
@@ -38,7 +38,7 @@ def bench_reading(mutations: int, seed: int, series: Path | None, jobs: int, wit
         studied = time.perf_counter() - began
         if with_speed and not as_json:
             err.print("timing the reader beside pydicom")
-        timed = [time_reading(name, Path(folder) / name) for name in TIMED] if with_speed else []
+        timed = list(time_readings(Path(folder))) if with_speed else []
     if as_json:
         print_json(_document(rows, found, timed, studied))
     else:
@@ -101,11 +101,12 @@ def _print_outcomes(heading: str, attribute: str, names: Sequence[str], found: S
 
 def _print_speed(timed: Sequence[Reading]) -> None:
     table = Table("reading", box=None, pad_edge=False)
-    for column in ("objects", "frames", "pydicom [s]", "Lodestone [s]", "ratio"):
+    table.add_column("written")
+    for column in ("objects", "frames", "pydicom [ms]", "Lodestone [ms]", "ratio"):
         table.add_column(column, justify="right")
     for reading in timed:
-        times = (f"{reading.pydicom_s:.2f}", f"{reading.lodestone_s:.2f}", f"{reading.ratio:.2f}")
-        table.add_row(reading.flavour, str(reading.n_objects), str(reading.n_frames), *times)
+        times = (f"{1000 * reading.pydicom_s:.0f}", f"{1000 * reading.lodestone_s:.0f}", f"{reading.ratio:.2f}")
+        table.add_row(reading.flavour, reading.form, str(reading.n_objects), str(reading.n_frames), *times)
     out.print()
     out.print(table)
 

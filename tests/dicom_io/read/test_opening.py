@@ -11,7 +11,7 @@ from dicom_io.read.elements import Layouts
 from dicom_io.read.headers import read_frame_headers
 from dicom_io.read.multiframe import FrameView, whole_view
 from dicom_io.read.opening import open_object
-from dicom_io.read.pixels import decode, plain_pixels
+from dicom_io.read.pixels import PlainPixels, decode, pixels_in_file
 from tests.dicom_io.read import scanner_files as scanner
 
 SCAN = scanner.Scan()
@@ -60,8 +60,8 @@ def test_bits_above_those_stored_are_no_part_of_a_value(tmp_path: Path, is_signe
     dataset.PixelRepresentation = is_signed
     (path,) = scanner.save([dataset], tmp_path)
     conclusions = Conclusions()
-    pixels = plain_pixels(open_object(path, conclusions.layouts), conclusions)
-    assert pixels is not None
+    pixels = pixels_in_file(open_object(path, conclusions.layouts), conclusions)
+    assert isinstance(pixels, PlainPixels)
     room = np.empty(shape, dtype=pixels.dtype)
     with path.open("rb") as stream:
         pixels.read(stream, 0, room)
@@ -72,4 +72,4 @@ def test_bits_above_those_stored_are_no_part_of_a_value(tmp_path: Path, is_signe
 def test_pixels_after_which_something_follows_are_left_to_the_decoder(tmp_path: Path) -> None:
     path, conclusions = saved(tmp_path)[0], Conclusions()
     path.write_bytes(path.read_bytes() + b"\x01\x02\x03\x04\x05\x06")
-    assert plain_pixels(open_object(path, conclusions.layouts), conclusions) is None
+    assert pixels_in_file(open_object(path, conclusions.layouts), conclusions) is None
