@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from node.mapping_child import ask_child
+from node.child_request import ask_child
 
 MODULE = "node.reconstruction_process"
 
@@ -60,4 +60,5 @@ def reconstruct_in_child(
     DicomError, PipelineError
         The child's own refusal, as the class it had there.
     """
-    return ReconstructionResult(**ask_child(MODULE, asdict(request), timeout_s, on_progress, is_wanted))
+    answer = ask_child(MODULE, "reconstruction", asdict(request), timeout_s, on_progress, is_wanted)
+    return ReconstructionResult(**answer)

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from pipeline.networks.table import NetworkSpec
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.card_parts import TrainedWeights, heading, state, training
 from pipeline.training.datasets.recipe import HELD_OUT, DataRecipe
 from pipeline.training.held_out import SEED, Scores
 from pipeline.training.plans import TrainingPlan
-
-UNDERTRAINED = "undertrained"
 
 
 @dataclass(frozen=True)
@@ -20,68 +18,28 @@ class CardFacts:
     ----------
     spec, plan, recipe
         The network, its plan, and the data with the shape that was used.
-    checkpoint
-        The training; its facts hold device, precision and code revision.
+    weights
+        What was trained.
     scores
         Errors on the held-out samples: the network's under its own name, then other methods'.
-    sha256, megabytes
-        Of the file of weights.
     """
 
     spec: NetworkSpec
     plan: TrainingPlan
     recipe: DataRecipe
-    checkpoint: Checkpoint
+    weights: TrainedWeights
     scores: Mapping[str, Scores]
-    sha256: str
-    megabytes: float
-
-    @property
-    def visits(self) -> int:
-        """Return how many patches the kept weights have seen."""
-        return self.checkpoint.kept_step * int(self.checkpoint.identity["batch"])
-
-    @property
-    def is_undertrained(self) -> bool:
-        """Tell whether the network saw fewer patches than a full training shows it."""
-        return self.visits < self.plan.visits
 
 
 def card_text(facts: CardFacts) -> str:
     """Return the card in Markdown."""
-    parts = [_heading(facts), _state(facts), _training(facts), _material(facts), _errors(facts), _limits(facts)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _heading(facts: CardFacts) -> str:
-    spec = facts.spec
-    ours = f" Ours in it: {spec.ours}." if spec.ours else ""
-    return f"# {spec.name}\n\nSource: {spec.citation}.{ours} {spec.n_parameters:,} parameters."
-
-
-def _state(facts: CardFacts) -> str:
-    share = 100 * facts.visits / facts.plan.visits
-    seen = f"It has seen {facts.visits:,} patches; a full training shows {facts.plan.visits:,} ({share:.2g} %)."
-    if facts.is_undertrained:
-        return f"**State: {UNDERTRAINED}.** {seen} Figures below are those of this state, not of the method."
-    return f"**State: fully trained.** {seen}"
-
-
-def _training(facts: CardFacts) -> str:
-    checkpoint, known = facts.checkpoint, facts.checkpoint.facts
-    rows = {
-        "plan": facts.plan.source,
-        "loss": facts.plan.loss,
-        "seed": checkpoint.identity["seed"],
-        "steps": f"{checkpoint.step:,}; the weights are those after step {checkpoint.kept_step:,}",
-        "batch and patch": f"{checkpoint.identity['batch']} × {checkpoint.identity['patch']}³ voxels",
-        "hours": f"{checkpoint.seconds / 3600:.2f}",
-        "device": known.get("device", "not recorded"),
-        "precision": known.get("precision", "not recorded"),
-        "code revision": known.get("code_revision", "not recorded"),
-        "weights": f"running mean, half precision, {facts.megabytes:.1f} MB, SHA-256 `{facts.sha256}`",
-    }
-    return "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in rows.items())
+    shape = f"{facts.weights.checkpoint.identity['patch']}³"
+    parts = [
+        heading(facts.spec),
+        state(facts.weights, facts.plan, "patches"),
+        training(facts.weights, facts.plan, shape, {"loss": facts.plan.loss}),
+    ]
+    return "\n\n".join([*parts, _material(facts), _errors(facts), _limits(facts)]) + "\n"
 
 
 def _material(facts: CardFacts) -> str:

@@ -9,6 +9,7 @@ from pipeline.errors import UnusableInput
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import FOLDER, StoredWeights, load_network, model_card, store_weights
 from pipeline.training.card import CardFacts, card_text
+from pipeline.training.card_parts import TrainedWeights
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.held_out import Scores, classical_scores, held_out_examples, network_maps, scores
@@ -56,7 +57,8 @@ def export(checkpoint: Checkpoint, recipe: DataRecipe, n_samples: int, folder: P
     examples = held_out_examples(recipe, n_samples, spec.needs_start)
     in_single = autocast_for(torch.device("cpu"), torch.float32)
     found = {name: scores(network_maps(spec, network, examples, in_single), examples), **classical_scores(examples)}
-    facts = CardFacts(spec, find_plan(name), recipe, checkpoint, found, stored.sha256, stored.file.stat().st_size / 1e6)
+    weights, plan = TrainedWeights(checkpoint, stored.sha256, stored.file.stat().st_size / 1e6), find_plan(name)
+    facts = CardFacts(spec, plan, recipe, weights, found)
     card = model_card(name, folder)
     card.write_text(card_text(facts), encoding="utf-8")
-    return Exported(stored, card, found, facts.is_undertrained)
+    return Exported(stored, card, found, weights.visits < plan.visits)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.networks.reconstruction_table import ReconstructionSpec
-from pipeline.training.card import UNDERTRAINED
-from pipeline.training.checkpoints import Checkpoint
+from pipeline.training.card_parts import TrainedWeights, heading, state, training
 from pipeline.training.datasets.kspace_heads import HELD_OUT_FAMILIES, TRAINED_FAMILIES
 from pipeline.training.held_out import SEED, Scores
 from pipeline.training.reconstruction_plans import ReconstructionPlan
@@ -18,37 +17,27 @@ class ReconstructionCardFacts:
     ----------
     spec, plan
         The network and its plan.
-    checkpoint
-        The training; its facts hold device, precision and code revision.
+    weights
+        What was trained.
     scores, start_scores
         Errors on held-out slabs: the network's, and those of the images that it begins with.
-    sha256, megabytes
-        Of the file of weights.
     """
 
     spec: ReconstructionSpec
     plan: ReconstructionPlan
-    checkpoint: Checkpoint
+    weights: TrainedWeights
     scores: Scores
     start_scores: Scores
-    sha256: str
-    megabytes: float
-
-    @property
-    def visits(self) -> int:
-        """Return how many examples the kept weights have seen."""
-        return self.checkpoint.kept_step * int(self.checkpoint.identity["batch"])
-
-    @property
-    def is_undertrained(self) -> bool:
-        """Tell whether the network saw fewer examples than a full training shows it."""
-        return self.visits < self.plan.visits
 
 
 def reconstruction_card_text(facts: ReconstructionCardFacts) -> str:
     """Return the card in Markdown."""
-    parts = [_heading(facts), _state(facts), _training(facts), _material(facts), _errors(facts), _LIMITS]
-    return "\n\n".join(parts) + "\n"
+    parts = [
+        heading(facts.spec),
+        state(facts.weights, facts.plan, "examples"),
+        training(facts.weights, facts.plan, str(facts.weights.checkpoint.identity["patch"])),
+    ]
+    return "\n\n".join([*parts, _material(facts), _errors(facts), _LIMITS]) + "\n"
 
 
 _LIMITS = """## Limits
@@ -59,37 +48,6 @@ of 20 to 120.
 - Its images are used only where they give the measured samples back within the noise; the conventional images are \
 always kept beside them, and the difference is reported.
 - Not a medical device; no scan of a patient was used."""
-
-
-def _heading(facts: ReconstructionCardFacts) -> str:
-    spec = facts.spec
-    return f"# {spec.name}\n\nSource: {spec.citation}. Ours in it: {spec.ours}. {spec.n_parameters:,} parameters."
-
-
-def _state(facts: ReconstructionCardFacts) -> str:
-    share = 100 * facts.visits / facts.plan.visits
-    seen = f"It has seen {facts.visits:,} examples; a full training shows {facts.plan.visits:,} ({share:.2g} %)."
-    if facts.is_undertrained:
-        return f"**State: {UNDERTRAINED}.** {seen} Figures below are those of this state, not of the method."
-    return f"**State: fully trained.** {seen}"
-
-
-def _training(facts: ReconstructionCardFacts) -> str:
-    checkpoint, known = facts.checkpoint, facts.checkpoint.facts
-    rows = {
-        "plan": facts.plan.source,
-        "seed": checkpoint.identity["seed"],
-        "steps": f"{checkpoint.step:,}; the weights are those after step {checkpoint.kept_step:,}",
-        "batch and patch": f"{checkpoint.identity['batch']} × {checkpoint.identity['patch']} voxels",
-        "hours": f"{checkpoint.seconds / 3600:.2f}",
-        "device": known.get("device", "not recorded"),
-        "precision": known.get("precision", "not recorded"),
-        "code revision": known.get("code_revision", "not recorded"),
-        "weights": f"running mean, half precision, {facts.megabytes:.1f} MB, SHA-256 `{facts.sha256}`",
-    }
-    if "remark" in known:
-        rows["remark"] = known["remark"]
-    return "## Training\n\n" + "\n".join(f"- {name}: {value}" for name, value in rows.items())
 
 
 def _material(facts: ReconstructionCardFacts) -> str:

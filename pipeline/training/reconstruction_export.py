@@ -7,6 +7,7 @@ import torch
 from pipeline.errors import UnusableInput
 from pipeline.networks.reconstruction_table import RECONSTRUCTION_NETWORKS
 from pipeline.networks.weights import FOLDER, load_network, model_card, store_weights
+from pipeline.training.card_parts import TrainedWeights
 from pipeline.training.checkpoints import Checkpoint
 from pipeline.training.export import Exported
 from pipeline.training.precision import autocast_for
@@ -44,10 +45,8 @@ def export_reconstruction(checkpoint: Checkpoint, n_samples: int, folder: Path =
     network = load_network(name, folder=folder)
     examples = held_out_slabs(plan.example, int(checkpoint.identity["patch"]), n_samples)
     own, start = image_scores(network, examples, autocast_for(torch.device("cpu"), torch.float32))
-    megabytes = stored.file.stat().st_size / 1e6
-    facts = ReconstructionCardFacts(
-        RECONSTRUCTION_NETWORKS[name], plan, checkpoint, own, start, stored.sha256, megabytes
-    )
+    weights = TrainedWeights(checkpoint, stored.sha256, stored.file.stat().st_size / 1e6)
+    facts = ReconstructionCardFacts(RECONSTRUCTION_NETWORKS[name], plan, weights, own, start)
     card = model_card(name, folder)
     card.write_text(reconstruction_card_text(facts), encoding="utf-8")
-    return Exported(stored, card, {name: own, START: start}, facts.is_undertrained)
+    return Exported(stored, card, {name: own, START: start}, weights.visits < plan.visits)

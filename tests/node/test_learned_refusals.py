@@ -12,8 +12,9 @@ import node.mapping_process
 import pipeline.errors
 from dicom_io.read.reader import read_echo_series
 from node import worker
+from node.child_request import refusal_of
 from node.convert import acquisition_artefact
-from node.mapping_child import MappingRequest, _error
+from node.mapping_child import MappingRequest
 from node.workspace import Workspace
 from pipeline.recipe import builtin_recipe_text
 from tests.node import scans
@@ -64,7 +65,7 @@ def test_the_worker_sees_the_class_and_the_command_and_refuses_for_good(
         path.write_bytes(path.read_bytes() + b"\0")
     else:
         (weights / "digests.toml").write_text("")
-    error = _error(answer_of(request_for_learned, monkeypatch)["error"])
+    error = refusal_of(answer_of(request_for_learned, monkeypatch)["error"], "mapping")
     assert type(error) is getattr(pipeline.errors, wrong)
     assert isinstance(error, worker.PERMANENT)
     assert not isinstance(error, worker.TRANSIENT)

@@ -10,6 +10,7 @@ from pipeline.networks.cards import NO_CARD, NO_WEIGHTS, TrainingState, training
 from pipeline.networks.table import NETWORKS
 from pipeline.networks.weights import model_card, store_weights
 from pipeline.training.card import CardFacts, card_text
+from pipeline.training.card_parts import TrainedWeights
 from pipeline.training.datasets.recipe import DataRecipe
 from pipeline.training.held_out import Scores
 from pipeline.training.plans import find_plan
@@ -64,7 +65,7 @@ def test_a_card_that_an_export_writes_can_be_read(folder: Path) -> None:
         facts={"device": "NVIDIA H100", "precision": "bfloat16"},
     )
     errors = {NAME: Scores((40.0,), (0.9,))}
-    facts = CardFacts(NETWORKS[NAME], find_plan(NAME), DataRecipe(), training, errors, "0" * 64, 0.9)
+    facts = CardFacts(NETWORKS[NAME], find_plan(NAME), DataRecipe(), TrainedWeights(training, "0" * 64, 0.9), errors)
     model_card(NAME, folder).write_text(card_text(facts), encoding="utf-8")
     known = training_state(NAME, folder)
     assert (known.state, known.hours, known.device) == ("undertrained", 0.52, "NVIDIA H100")
