@@ -120,6 +120,8 @@ def _without_copies(instances: Sequence[Instance], notes: list[str]) -> list[Ins
 
 def _as_measured(frames: Sequence[FrameHeader], notes: list[str]) -> list[FrameHeader]:
     """Leave out images that the scanner corrected where it sent the same image as measured (DC/ND, NORM of Siemens)."""
+    if len({_corrections(frame) for frame in frames}) == 1:
+        return list(frames)
     best: dict[tuple[object, ...], tuple[bool, bool]] = {}
     for frame in frames:
         best[_place(frame)] = min(best.get(_place(frame), CORRECTED), _corrections(frame))
@@ -170,9 +172,8 @@ def _known_vendor(frame: FrameHeader, names: Mapping[str, str]) -> Vendor:
 def _require_same(
     frames: Sequence[FrameHeader], value: Callable[[FrameHeader], object], keyword: str, names: Mapping[str, str]
 ) -> None:
-    counts = Counter(value(frame) for frame in frames)
-    if len(counts) > 1:
-        usual = counts.most_common(1)[0][0]
+    if len({value(frame) for frame in frames}) > 1:
+        usual = Counter(value(frame) for frame in frames).most_common(1)[0][0]
         odd = next(frame for frame in frames if value(frame) != usual)
         raise errors.MixedSeries(_odd_one(odd, keyword, names))
 
