@@ -54,6 +54,7 @@ class WaveletTransform:
         filter_ = filter_ / filter_.norm()
         self.corners: list[tuple[int, ...]] = [tuple(shape)]
         self._matrices: list[list[Tensor | None]] = []
+        self._kept: Tensor | None = None
         for _ in range(levels):
             sizes = self.corners[-1]
             split = [size >= _COARSEST for size in sizes]
@@ -69,7 +70,7 @@ class WaveletTransform:
 
     def forward(self, volumes: Tensor, shift: Sequence[int] = (0, 0, 0)) -> Tensor:
         """Return the coefficients of volumes `(..., a, b, c)` rolled by a shift, the same shape."""
-        coefficients = _apply(volumes, self._shifted(shift))
+        coefficients = self._apply_finest(volumes, self._shifted(shift), torch.empty_like(volumes))
         for sizes, matrices in zip(self.corners[1:], self._matrices[1:], strict=False):
             corner = coefficients[..., : sizes[0], : sizes[1], : sizes[2]]
             corner.copy_(_apply(corner.contiguous(), matrices))
@@ -80,7 +81,24 @@ class WaveletTransform:
         for sizes, matrices in reversed(list(zip(self.corners[1:], self._matrices[1:], strict=False))):
             corner = coefficients[..., : sizes[0], : sizes[1], : sizes[2]]
             corner.copy_(_apply(corner.contiguous(), [None if m is None else m.mT for m in matrices]))
-        return _apply(coefficients, [None if m is None else m.mT for m in self._shifted(shift)])
+        matrices = [None if m is None else m.mT for m in self._shifted(shift)]
+        return self._apply_finest(coefficients, matrices, coefficients)
+
+    def _apply_finest(self, volumes: Tensor, matrices: Sequence[Tensor | None], target: Tensor) -> Tensor:
+        """Multiply whole volumes in memory that is kept from call to call, and write the product into a target."""
+        a, b, c = matrices
+        if a is None or b is None or c is None or volumes.is_cuda:
+            return _apply(volumes, matrices)
+        if self._kept is None or self._kept.shape[1:] != volumes.shape:
+            self._kept = volumes.new_empty((2, *volumes.shape))
+        first, second = self._kept
+        n_a, n_b, n_c = volumes.shape[-3:]
+        torch.mm(volumes.reshape(-1, n_c), c.mT.to(volumes.dtype), out=first.view(-1, n_c))
+        rows = [torch.view_as_real(kept).view(-1, n_b, 2 * n_c) for kept in (first, second)]
+        torch.bmm(b.expand(len(rows[0]), -1, -1), rows[0], out=rows[1])
+        planes = [torch.view_as_real(kept).view(-1, n_a, n_b * 2 * n_c) for kept in (second, target)]
+        torch.bmm(a.expand(len(planes[0]), -1, -1), planes[0], out=planes[1])
+        return target
 
     def _shifted(self, shift: Sequence[int]) -> list[Tensor | None]:
         if not self._matrices:

@@ -178,19 +178,21 @@ def _wavelet_sparse(
     # The noise of all echoes together grows with the root of their number.
     noise = noise_level(kspace)
     threshold = settings.regularisation * noise * (kspace.n_echoes**0.5 if joint else 1.0)
+    least = (_TINY * max(threshold, 1.0)) ** 2
     kept_x, kept_z, kept_y = transform.corners[-1]
 
     def shrunk(volumes: Tensor, step: int, size: float) -> Tensor:
         shift = [step * stride % _CYCLE for stride in _SHIFT_STRIDES]
         coefficients = transform.forward(volumes, shift)
-        length = torch.linalg.vector_norm(coefficients, dim=0, keepdim=True) if joint else coefficients.abs()
+        parts = torch.view_as_real(coefficients)
+        power = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1])
+        power = power.sum(0, keepdim=True) if joint else power
         # A step of another size weighs the penalty by it: a threshold as its root where it is squared.
-        share = (threshold * size ** (1 / settings.exponent) / length.clamp_min_(_TINY * max(threshold, 1.0))).pow_(
-            settings.exponent
-        )
-        share = share.neg_().add_(1).clamp_min_(0)
+        limit = size * threshold**settings.exponent
+        share = power.clamp_min_(least).pow_(-0.5 * settings.exponent).mul_(-limit).add_(1).clamp_min_(0)
         share[..., :kept_x, :kept_z, :kept_y] = 1
-        return transform.inverse(coefficients.mul_(share), shift)
+        parts.mul_(share[..., None])
+        return transform.inverse(coefficients, shift)
 
     stop = _Stop(settings.iterations, settings.tolerance * noise)
     return _reconstructed(kspace, sensitivities, lambda _: shrunk, stop, on_iteration, joint=joint)
@@ -217,16 +219,22 @@ def _reconstructed(
     coils = coils_by_readout(sensitivities)
     groups = [list(range(kspace.n_echoes))] if joint else [[echo] for echo in range(kspace.n_echoes)]
     # The samples say nothing of voxels that no coil sees; only the proximal map spreads signal to them.
-    seen = coils.ne(0).any(1)
-    change = stop.change * float(seen.float().mean().sqrt())
+    seen = coils.ne(0).any(1).to(coils.real.dtype)
+    change = stop.change * float(seen.mean().sqrt())
     images: list[Tensor] = []
+
+    def masked(volumes: Tensor) -> Tensor:
+        torch.view_as_real(volumes).mul_(seen[..., None])
+        return volumes
+
     for number, echoes in enumerate(groups):
         operators = [SenseOperator(coils, kspace.measured[echo]) for echo in echoes]
         projected = torch.stack([op.adjoint(kspace.samples[echo]) for op, echo in zip(operators, echoes, strict=True)])
 
         def gradient_step(volumes: Tensor, projected: Tensor = projected, operators: list = operators) -> Tensor:
-            fitted = torch.stack([op.normal(volume) for op, volume in zip(operators, volumes, strict=True)])
-            return fitted.neg_().add_(volumes).add_(projected).mul_(seen)
+            applied = [op.normal(volume) for op, volume in zip(operators, volumes, strict=True)]
+            fitted = applied[0][None] if len(applied) == 1 else torch.stack(applied)
+            return masked(fitted.neg_().add_(volumes).add_(projected))
 
         def tell(step: int, number: int = number) -> None:
             if on_iteration is not None:
@@ -242,7 +250,7 @@ def _reconstructed(
             on_iteration=tell,
         )
         tell(stop.iterations)
-        images.append(images_of_readouts(found.mul_(seen)))
+        images.append(images_of_readouts(masked(found)))
     return torch.cat(images)
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from pipeline.operators import sense
 from pipeline.operators.sense import SenseOperator, coils_by_readout, images_by_readout, images_of_readouts
 
 SHAPE = (5, 8, 6)
@@ -52,3 +53,10 @@ def test_only_undersampled_axes_are_transformed() -> None:
 def test_images_come_back_from_the_readouts_layout() -> None:
     images = random_complex(2, *SHAPE)
     torch.testing.assert_close(images_of_readouts(images_by_readout(images)), images)
+
+
+def test_coils_in_groups_sum_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, images = operator("irregular"), images_by_readout(random_complex(*SHAPE, seed=2))
+    at_once = whole.normal(images)
+    monkeypatch.setattr(sense, "_SLAB_VALUES", 2 * SHAPE[0] * SHAPE[1])
+    torch.testing.assert_close(whole.normal(images), at_once)

@@ -40,3 +40,12 @@ def test_differences_have_their_adjoint() -> None:
     volumes, edges, weights = random_complex(2, 5, 4, 3), random_complex(3, 2, 5, 4, 3, seed=2), (1.0, 0.5, 0.25)
     left = torch.vdot(differences(volumes, weights).flatten(), edges.flatten())
     torch.testing.assert_close(left, torch.vdot(volumes.flatten(), differences_adjoint(edges, weights).flatten()))
+
+
+def test_earlier_coefficients_stay_when_others_are_made() -> None:
+    first, second = random_complex(16, 12, 8), random_complex(16, 12, 8, seed=2)
+    transform = WaveletTransform((16, 12, 8), 2, "symlet_4", first)
+    coefficients = transform.forward(first, (1, 2, 3))
+    before = coefficients.clone()
+    transform.inverse(transform.forward(second, (3, 1, 0)), (3, 1, 0))
+    assert torch.equal(coefficients, before)
