@@ -36,6 +36,10 @@ PROTOCOL_HOLDERS = (
     ("SIEMENS MR SDI 02", 0x0021, 0x19),
 )
 N_ECHOES = re.compile(rb"(?m)^lContrasts\s*=\s*(\d+)")
+COUNTS = re.compile(
+    rb"(?m)^(sSliceArray\.lSize|sKSpace\.lImagesPerSlab|sKSpace\.ucDimension)\s*=\s*(0x[0-9a-fA-F]+|\d+)"
+)
+PLANAR, VOLUME = 2, 4
 
 
 def image_type(view: FrameView) -> tuple[str, ...]:
@@ -82,9 +86,23 @@ def _protocol(view: FrameView) -> bytes:
 
 
 def declared(view: FrameView) -> Declared:
-    """Return the number of contrasts of the protocol text that Siemens stores beside the image, where it was kept."""
-    found = N_ECHOES.search(_protocol(view))
-    return Declared(echoes=int(found[1])) if found else Declared()
+    """Return echoes and slices of the protocol text that Siemens stores beside the image, where it was kept."""
+    protocol = _protocol(view)
+    found = N_ECHOES.search(protocol)
+    return Declared(slices=_slices(protocol), echoes=int(found[1]) if found else None)
+
+
+def _slices(protocol: bytes) -> int | None:
+    """Return how many slices a protocol has: those of its groups (VE11C, XA30, XA60), or the images of its one slab.
+
+    Several slabs overlap, and how many of their images are kept is not known.
+    """
+    found = COUNTS.findall(protocol)
+    counts = {name.rpartition(b".")[2]: int(text, 16 if text.startswith(b"0x") else 10) for name, text in found}
+    dimension, n_groups = counts.get(b"ucDimension"), counts.get(b"lSize")
+    if dimension == PLANAR:
+        return n_groups or None
+    return counts.get(b"lImagesPerSlab") or None if dimension == VOLUME and n_groups == 1 else None
 
 
 def phase_scale(values: StoredValues) -> PhaseScale:

@@ -268,3 +268,15 @@ def test_an_image_that_lost_the_name_of_its_part_is_named_where_one_is_missing(t
     objects[5].ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     with pytest.raises(errors.IncompleteSeries, match=r"0005\.dcm does not say which part it is"):
         read_echo_series(scanner.save(objects, tmp_path))
+
+
+def test_a_slice_that_is_missing_at_the_end_of_a_siemens_slab_is_named(tmp_path: Path) -> None:
+    protocol = b"sSliceArray.lSize = 1\nsKSpace.lImagesPerSlab = 4\nsKSpace.ucDimension = 4\nlContrasts = 3\n"
+    objects = scanner.classic(SCAN, "SIEMENS", "MP", scanner.as_siemens)
+    for dataset in objects:
+        block = dataset.private_block(0x0021, "SIEMENS MR SDS 01", create=True)
+        block.add_new(0x19, "OB", protocol + b" " * (len(protocol) % 2))
+    read_echo_series(scanner.save(objects, tmp_path / "whole"))
+    kept = [dataset for dataset in objects if dataset.InstanceNumber < SCAN.shape[0]]
+    with pytest.raises(errors.IncompleteSeries, match="3 of 4 declared slices"):
+        read_echo_series(scanner.save(kept, tmp_path / "cut"))

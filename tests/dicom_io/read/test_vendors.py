@@ -147,3 +147,25 @@ def test_a_sign_that_no_reference_series_proved_is_said_in_the_report(name: str)
     assert vendor is not None
     assert "assumed" in vendor.caveat
     assert "veins" in vendor.caveat
+
+
+@pytest.mark.parametrize(
+    ("protocol", "n_slices"),
+    [
+        ("sSliceArray.lSize = 36\nsKSpace.lImagesPerSlab = 32\nsKSpace.ucDimension = 2\n", 36),
+        ("sSliceArray.lSize\t = \t1\nsKSpace.lImagesPerSlab\t = \t104\nsKSpace.ucDimension\t = \t4\n", 104),
+        ("sSliceArray.lSize = 1\nsKSpace.lImagesPerSlab = 088\nsKSpace.ucDimension = 0x4\n", 88),
+        ("sSliceArray.lSize = 3\nsKSpace.lImagesPerSlab = 40\nsKSpace.ucDimension = 4\n", None),
+        ("sSliceArray.lSize = 0\nsKSpace.ucDimension = 2\n", None),
+        ("lContrasts = 2\n", None),
+    ],
+)
+def test_siemens_declares_slices_in_its_protocol(protocol: str, n_slices: int | None) -> None:
+    (dataset,) = scanner.classic(
+        scanner.Scan(shape=(1, 3, 3), echo_times_ms=(4.0,)), "SIEMENS", "M", scanner.as_siemens
+    )
+    text = protocol.encode()
+    block = dataset.private_block(0x0021, "SIEMENS MR SDS 01", create=True)
+    block.add_new(0x19, "OB", text + b" " * (len(text) % 2))
+    (frame,) = read_frame_headers(dataset)
+    assert frame.n_slices_declared == n_slices
