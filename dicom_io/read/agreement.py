@@ -18,7 +18,7 @@ from dicom_io.read.scales import require_stated_range
 from dicom_io.read.sorting import COMPLEX_PAIRS, Slot, arrange
 from dicom_io.series import Part
 
-VOXELS_PER_SLICE = 2500
+VOXELS_PER_SLICE = 600
 LEAST_COHERENCE = 0.8
 MORE_LIKE_THE_CONJUGATE = 0.1
 # The slices at the end of a slab hold little but noise, of which rounding leaves little that could agree.
