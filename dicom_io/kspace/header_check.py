@@ -5,7 +5,17 @@ import math
 import numpy as np
 
 from dicom_io.errors import NoiseMissing, RawHeaderUnusable, RawLinesMissing, UnknownTrajectory
-from dicom_io.kspace.scan import CARTESIAN, EPI, MULTIBAND, RawHeader, RawScan, Space, imaging_readouts, noise_readouts
+from dicom_io.kspace.scan import (
+    BENT,
+    CARTESIAN,
+    EPI,
+    MULTIBAND,
+    RawHeader,
+    RawScan,
+    Space,
+    imaging_readouts,
+    noise_readouts,
+)
 
 _LOWEST_FIELD_T, _HIGHEST_FIELD_T = 0.05, 20.0
 _LONGEST_ECHO_TIME_S = 0.2
@@ -24,6 +34,11 @@ def check_header(header: RawHeader) -> None:
     RawHeaderUnusable
         Matrix, field of view, field strength or echo times are absent or cannot be.
     """
+    if header.trajectory == BENT:
+        raise UnknownTrajectory(
+            "The readouts of the raw data do not run along the lines of a grid, whatever their header says; Lodestone "
+            "reconstructs Cartesian and EPI."
+        )
     if header.trajectory not in (CARTESIAN, EPI):
         known = header.trajectory if header.trajectory.isalnum() and len(header.trajectory) <= 16 else "unknown"
         raise UnknownTrajectory(

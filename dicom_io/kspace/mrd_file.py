@@ -10,6 +10,7 @@ from dicom_io.kspace.directions import as_images_lie, as_stated
 from dicom_io.kspace.mrd_header import header_xml, read_header
 from dicom_io.kspace.readout_heads import READOUT_HEAD
 from dicom_io.kspace.scan import RawScan
+from dicom_io.kspace.trajectory import with_true_trajectory
 
 DATASET = "dataset"
 _FLOATS = h5py.special_dtype(vlen=np.dtype("<f4"))
@@ -36,7 +37,9 @@ def read_file(path: Path) -> RawScan:
     if not len(rows):
         raise MalformedRawData("The ISMRMRD file holds no readouts; nothing can be reconstructed.")
     samples = [_samples(row, head, number) for number, (row, head) in enumerate(zip(rows["data"], heads, strict=True))]
-    return as_images_lie(RawScan(read_header(xml), heads, samples))
+    flat = rows["traj"] if "traj" in rows.dtype.names else ()
+    places = (_places(one, head) for one, head in zip(flat, heads, strict=False))
+    return as_images_lie(RawScan(with_true_trajectory(read_header(xml), places), heads, samples))
 
 
 def write_file(path: Path, scan: RawScan) -> None:
@@ -74,6 +77,12 @@ def _copy_fields(target: np.ndarray, source: np.ndarray) -> None:
             _copy_fields(target[name], source[name])
         else:
             target[name] = source[name]
+
+
+def _places(flat: np.ndarray, head: np.void) -> np.ndarray:
+    """Return where each sample of a readout lies; nothing where the row does not hold as much as its head states."""
+    shape = int(head["number_of_samples"]), int(head["trajectory_dimensions"])
+    return np.asarray(flat, np.float32).reshape(shape) if flat.size == shape[0] * shape[1] else np.zeros((0, 0))
 
 
 def _samples(flat: np.ndarray, head: np.void, number: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Read a file that holds an MRD stream, without reading its samples into memory."""
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -13,6 +13,7 @@ from dicom_io.kspace.mrd_header import read_header
 from dicom_io.kspace.mrd_messages import Kind, Message, MessageWalker
 from dicom_io.kspace.readout_heads import READOUT_HEAD
 from dicom_io.kspace.scan import RawHeader, RawScan
+from dicom_io.kspace.trajectory import with_true_trajectory
 
 _COMPLEX_BYTES = 8
 
@@ -65,7 +66,8 @@ def read_stream(path: Path, offset: int = 0, n_bytes: int | None = None) -> RawS
     n_waveforms = sum(message.kind is Kind.WAVEFORM for message in messages)
     notes = (f"{n_waveforms} waveform messages were kept and not used.",) if n_waveforms else ()
     samples = MappedSamples(content, _offsets(readouts, heads), heads)
-    return as_images_lie(RawScan(read_header(headers[-1].text), heads, samples, notes))
+    header = with_true_trajectory(read_header(headers[-1].text), _places(content, readouts, heads))
+    return as_images_lie(RawScan(header, heads, samples, notes))
 
 
 def first_header(path: Path) -> RawHeader | None:
@@ -103,6 +105,15 @@ def _refuse_incomplete(messages: list[Message], walker: MessageWalker) -> None:
 
 def _has(messages: list[Message], kind: Kind) -> bool:
     return any(message.kind is kind for message in messages)
+
+
+def _places(content: memoryview, readouts: list[Message], heads: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield where the samples of each readout lie in k-space, `(sample, axis)`, as far as the scanner sent that."""
+    for message, head in zip(readouts, heads, strict=True):
+        shape = int(head["number_of_samples"]), int(head["trajectory_dimensions"])
+        if shape[0] and shape[1]:
+            start = message.offset + READOUT_HEAD.itemsize
+            yield np.frombuffer(content, "<f4", shape[0] * shape[1], start).reshape(shape)
 
 
 def _offsets(readouts: list[Message], heads: np.ndarray) -> np.ndarray:

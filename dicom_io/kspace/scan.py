@@ -9,6 +9,8 @@ from dicom_io.kspace.readout_heads import CALIBRATION, CALIBRATION_AND_IMAGING, 
 
 CARTESIAN = "cartesian"
 EPI = "epi"
+BENT = "bent"
+"""What a trajectory is called whose readouts do not run along one axis, whatever the header calls it."""
 MULTIBAND = "multibandFactor"
 """The parameter that says how many slices were measured at once; absent where it was one."""
 

@@ -10,7 +10,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 
 
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="Folder of DICOM files, or one file.", exists=True)],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of DICOM files, or one file, of raw data too (.h5, .mrd, .dat).", exists=True)
+    ],
     config: Config = None,
     pictures: Annotated[Path | None, typer.Option(help="Write a picture of each series into this folder.")] = None,
     as_json: Json = False,
@@ -19,6 +21,13 @@ def inspect(
 
     Example: `lodestone inspect FOLDER`, or by a site's rules `lodestone inspect FOLDER -c site/node.toml`
     """
+    from dicom_io.kspace.formats import SUFFIXES
+
+    if folder.is_file() and folder.suffix.lower() in SUFFIXES:
+        from node.commands.inspect_raw import inspect_raw
+
+        inspect_raw(folder, as_json)
+        return
     from node.commands.inspect import inspect_folder
 
     inspect_folder(folder, config, as_json, pictures)
