@@ -160,6 +160,11 @@ def builtin_recipe_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(_SUFFIX) for entry in entries if entry.name.endswith(_SUFFIX)))
 
 
+def chain_names() -> tuple[str, ...]:
+    """Return the names of those that come with Lodestone and differ in what they do to images, not to k-space alone."""
+    return tuple(name for name in builtin_recipe_names() if not builtin_recipe(name).image_steps)
+
+
 def builtin_recipe_text(name: str) -> str:
     """Return the TOML of a recipe that comes with Lodestone, or refuse with the nearest right name."""
     names = builtin_recipe_names()

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.errors import PipelineError
 from pipeline.method import OnIteration
 from pipeline.methods import STEPS
-from pipeline.recipe import Recipe, builtin_recipe, builtin_recipe_names
+from pipeline.recipe import Recipe, builtin_recipe, chain_names
 from pipeline.run import run
 from pipeline.studies.cases import Case
 from pipeline.studies.step_scores import CHAIN, FIELD_MAP, STEP_SCORES, Column, LackingTruth, Scores
@@ -49,7 +49,7 @@ def chosen_methods(steps: Sequence[str] = (), methods: Sequence[str] = ()) -> li
     table[FIELD_MAP] = tuple(
         name for name, method in STEPS["echo_combination"].items() if "total_field" in method.outputs
     )
-    table[CHAIN] = builtin_recipe_names()
+    table[CHAIN] = chain_names()
     return [
         (step, name)
         for step, names in table.items()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.methods import STEPS
-from pipeline.recipe import builtin_recipe_names
+from pipeline.recipe import chain_names
 from pipeline.studies.accuracy_bench import Result
 from pipeline.studies.speed_bench import Timing
 from pipeline.studies.step_scores import CHAIN, FIELD_MAP
@@ -146,7 +146,7 @@ def judged_speed(targets: Iterable[Target], timings: Sequence[Timing], figures: 
 
 def _names(step: str) -> tuple[str, ...]:
     if step == CHAIN:
-        return builtin_recipe_names()
+        return chain_names()
     return tuple(STEPS.get("echo_combination" if step == FIELD_MAP else step, ()))
 
 

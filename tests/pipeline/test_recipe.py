@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import InvalidRecipe, UnknownMethod
 from pipeline.methods import STEPS
-from pipeline.recipe import builtin_recipe, builtin_recipe_names, builtin_recipe_text, parse_recipe
+from pipeline.recipe import builtin_recipe, builtin_recipe_names, builtin_recipe_text, chain_names, parse_recipe
 
 DEFAULT = builtin_recipe_text("default")
 
@@ -15,6 +15,10 @@ def test_the_built_in_recipes_are_there_and_named_as_they_say() -> None:
         recipe = builtin_recipe(name)
         assert recipe.name == name
         assert len(recipe.description) > 20
+
+
+def test_recipes_that_change_only_what_is_done_to_k_space_are_no_chains_of_their_own() -> None:
+    assert set(builtin_recipe_names()) - set(chain_names()) == {"super_resolution"}
 
 
 def test_steps_run_in_the_order_of_the_table_whatever_the_order_of_the_text() -> None:
