@@ -66,7 +66,8 @@ def df_qsm(
     By our rule W is one over the noise, and less for outliers; slow fields are left out of account, and so is what a
     few steps explain by sources around the mask, since background removal leaves such fields and a map that explains
     them is worse than its start. The last step is shortened so that the residual ends at the noise and never below: a
-    map that already explains the field comes back as it is.
+    map that already explains the field comes back as it is, and so does one that would explain the field as it was
+    measured, with all that is left out, worse than its start.
     By the paper's rule every voxel counts alike, and there are eight steps, fewer where the norm of the gradient falls
     below 0.75 ppm. Unlike the published code, there are zeros around the mask, and nothing wraps around.
 
@@ -110,9 +111,15 @@ def df_qsm(
         is_weighted=by_noise,
         order=settings.harmonic_order if by_noise else None,
     )
-    if by_noise and settings.is_robust:
-        term = term.cleaned(term.framed(start), settings.background_steps)
-    return stepped(start, term, settings, on_iteration)
+    if not (by_noise and settings.is_robust):
+        return stepped(start, term, settings, on_iteration)
+    cleaned = term.cleaned(term.framed(start), settings.background_steps)
+    found = stepped(start, cleaned, settings, on_iteration)
+    return found if _misfit(term, found) <= _misfit(term, start) else start.masked_fill(~mask, 0.0)
+
+
+def _misfit(term: DataTerm, susceptibility: Tensor) -> float:
+    return float(term.residual(term.framed(susceptibility)).norm())
 
 
 def stepped(start: Tensor, term: DataTerm, settings: DfQsmSettings, on_iteration: OnIteration | None = None) -> Tensor:

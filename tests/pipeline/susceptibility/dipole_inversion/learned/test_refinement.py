@@ -10,11 +10,17 @@ from torch import Tensor
 
 from pipeline.errors import NotConverged, UnusableInput
 from pipeline.grid import Grid
-from pipeline.method import StepContext
+from pipeline.method import Method, StepContext
 from pipeline.operators.dipole import AXES, Dipole
 from pipeline.susceptibility.dipole_inversion.l2 import L2
 from pipeline.susceptibility.dipole_inversion.learned.data_term import DataTerm, share_to_level
-from pipeline.susceptibility.dipole_inversion.learned.refinement import DfQsmSettings, Dll2Settings, df_qsm, dll2
+from pipeline.susceptibility.dipole_inversion.learned.refinement import (
+    DfQsmSettings,
+    Dll2Settings,
+    df_qsm,
+    dll2,
+    stepped,
+)
 from pipeline.susceptibility.dipole_inversion.tkd import TKD
 from tests.pipeline.susceptibility.dipole_inversion.heads import NOISE_PPM, SmallHead, small_head
 
@@ -238,3 +244,24 @@ def test_a_start_on_another_grid_is_refused(refine: Refinement) -> None:
         refine(start_map("half")[1:], field, head().mask, head().grid, settings, noise)
     with pytest.raises(UnusableInput, match="field has shape"):
         refine(start_map("half"), field[1:], head().mask, head().grid, settings, noise)
+
+
+@pytest.mark.parametrize("method", [TKD, L2])
+def test_a_map_that_would_explain_the_measured_field_worse_than_its_start_is_not_given(method: Method) -> None:
+    field, noise = measured()
+    outside = (~head().mask).nonzero()
+    chance = torch.Generator().manual_seed(1)
+    sources = torch.zeros_like(field)
+    for place in outside[torch.randint(len(outside), (6,), generator=chance)]:
+        sources[tuple(place)] = 20.0
+    field = field + Dipole.on(head().grid, sources)(sources) * head().mask
+    artefacts = head().artefacts(torch.float64) | {"local_field": field}
+    start = method.apply(artefacts, StepContext(head().grid), method.settings())["susceptibility"]
+    term = DataTerm.of(field, head().mask, head().grid, noise, margin=4, order=OURS.harmonic_order)
+
+    def plain_misfit(susceptibility: Tensor) -> float:
+        return float(term.residual(term.framed(susceptibility)).norm())
+
+    stepped_anyway = stepped(start, term.cleaned(term.framed(start), OURS.background_steps), OURS)
+    assert plain_misfit(stepped_anyway) > plain_misfit(start)
+    assert torch.equal(df_qsm(start, field, head().mask, head().grid, OURS, noise), start * head().mask)
