@@ -52,7 +52,8 @@ def decide(assessment: Completeness | None, arrival: Arrival, settle_s: float, q
     arrival
         The series' clock.
     settle_s
-        How long [s] after the association nothing more must come where counts are not declared.
+        How long [s] after the association nothing more must come where counts are not declared, and how long a pause
+        within it says that the other two of four parts do not follow.
     quiet_time_s
         How long [s] without a new instance makes what is missing missing for good.
     """
@@ -63,7 +64,10 @@ def decide(assessment: Completeness | None, arrival: Arrival, settle_s: float, q
     missing_part = lacking_part(assessment)
     if missing_part is not None:
         return _begin_if(is_quiet, f"no {missing_part} images yet")
+    is_pausing = arrival.association_is_over or arrival.seconds_since_last >= settle_s
     if assessment.is_complete and assessment.is_certain:
+        if assessment.may_have_more_parts:
+            return _begin_if(is_pausing, f"complete by count: {counted(assessment)}")
         return Decision(Verdict.BEGIN, f"complete by count: {counted(assessment)}")
     if assessment.is_complete:
         return _begin_if(is_settled or is_quiet, f"complete so far: {counted(assessment)}")

@@ -32,7 +32,8 @@ class Completeness:
 
     `is_complete`: every slot of the grid is filled and the parts make a complex image. `is_certain`: the header's own
     counts confirm it, so nothing more can come. `is_grid_full`: every slot of the parts that are there is filled,
-    whether or not a part is absent as a whole. `sentence` is for a person.
+    whether or not a part is absent as a whole. `may_have_more_parts`: one pair is there in images of their own, whose
+    number nothing states, and some scanners send the other pair after it. `sentence` is for a person.
     """
 
     is_complete: bool
@@ -43,6 +44,7 @@ class Completeness:
     n_echoes: int
     parts: tuple[Part, ...]
     is_grid_full: bool = False
+    may_have_more_parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ def assess(frames: Sequence[FrameHeader]) -> Completeness:
         n_echoes,
         slots.parts,
         is_grid_full=not missing,
+        may_have_more_parts=len(slots.parts) == 2 and any(_stands_alone(frame) for frame in usable),
     )
+
+
+def _stands_alone(frame: FrameHeader) -> bool:
+    return frame.frame_number is None and not frame.n_images_declared
 
 
 def arrange(frames: Sequence[FrameHeader]) -> Slots:

@@ -4,6 +4,7 @@ from dicom_io.read.headers import FrameHeader, read_frame_headers
 from dicom_io.read.sorting import assess
 from dicom_io.series import Part
 from node.completeness import Arrival, Verdict, decide, lacking_part
+from node.reading_study.subjects import simulated_subjects
 from tests.node.scans import instances, split
 
 JUST_NOW = Arrival(seconds_since_last=0.0, association_is_over=False)
@@ -31,6 +32,21 @@ def test_a_series_that_declares_its_images_begins_the_moment_the_last_has_come()
     assert verdict(frames_of(images), JUST_NOW) is Verdict.BEGIN
     assert verdict(frames_of(images[:-1]), JUST_NOW) is Verdict.WAIT
     assert verdict(frames_of(images[:-1]), SETTLED) is Verdict.WAIT
+
+
+def test_a_pair_complete_by_count_waits_for_a_pause_in_which_the_other_pair_would_come() -> None:
+    found = frames_of(subject("philips_classic_complex"))
+    pair = [frame for frame in found if frame.part in (Part.MAGNITUDE, Part.PHASE)]
+    assert assess(pair).is_certain
+    assert verdict(pair, JUST_NOW) is Verdict.WAIT
+    assert verdict(found[: len(pair) + 1], OPEN_BUT_SILENT) is Verdict.WAIT
+    assert verdict(found, JUST_NOW) is Verdict.BEGIN
+    assert verdict(pair, OPEN_BUT_SILENT) is Verdict.BEGIN
+    assert verdict(frames_of(subject("philips_enhanced")), JUST_NOW) is Verdict.BEGIN
+
+
+def subject(flavour: str) -> list:
+    return list(next(one for one in simulated_subjects() if one.name == flavour).objects)
 
 
 def test_without_declared_counts_a_full_grid_waits_for_the_association_to_settle() -> None:
