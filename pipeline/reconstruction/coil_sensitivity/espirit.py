@@ -12,6 +12,7 @@ from pipeline.reconstruction.coil_sensitivity.interpolation import spread
 from pipeline.reconstruction.coil_sensitivity.low_resolution import in_phase_of_mode, strongest_mode
 from pipeline.reconstruction.kspace import Kspace
 
+_APART = 2
 _MOST_COLUMNS = 1100
 """Samples of a neighbourhood in all coils; the time that its correlations take grows with the third power."""
 
@@ -67,18 +68,29 @@ def espirit(kspace: Kspace, settings: EspiritSettings | None = None) -> Tensor:
     """
     settings = settings or EspiritSettings()
     calibration = calibration_kspace(kspace, settings.calibration_size)
-    widest = min(settings.kernel_size, max(2, int((_MOST_COLUMNS / kspace.n_coils) ** (1 / 3) + 1e-9)))
+    mode = strongest_mode(calibration)
+    n_z, n_y, n_x = kspace.grid.shape
+    if n_z == _APART:
+        # Two samples have no neighbourhood to learn from along their axis, so each slice is a scan of its own.
+        slices = to_image(calibration, axes=(1,)).unbind(1)
+        return torch.cat([_found(one[:, None], (1, n_y, n_x), mode, settings) for one in slices], dim=1)
+    return _found(calibration, (n_z, n_y, n_x), mode, settings)
+
+
+def _found(calibration: Tensor, shape: tuple[int, int, int], mode: Tensor, settings: EspiritSettings) -> Tensor:
+    """Return the sensitivities `(coil, z, y, x)` on a grid from the middle of k-space, in the phase of a mode."""
+    widest = min(settings.kernel_size, max(2, int((_MOST_COLUMNS / len(calibration)) ** (1 / 3) + 1e-9)))
     # Of fewer than half the samples, or a short axis has next to no neighbourhoods to learn from.
     kernel = [min(widest, max(2, size // 2), size) for size in calibration.shape[1:]]
     lags = _correlations(_signal_kernels(calibration, kernel, settings.null_share))
     coarse = [
         min(full, max(round(settings.grid_factor * size), lag))
-        for full, size, lag in zip(kspace.grid.shape, calibration.shape[1:], lags.shape[2:], strict=True)
+        for full, size, lag in zip(shape, calibration.shape[1:], lags.shape[2:], strict=True)
     ]
     values, vectors = _eigenvectors(lags, (coarse[0], coarse[1], coarse[2]))
-    vectors = in_phase_of_mode(vectors, strongest_mode(calibration))
-    eigenvalue = spread(values.to(vectors.dtype), kspace.grid.shape).real
-    sensitivities = spread(vectors, kspace.grid.shape)
+    vectors = in_phase_of_mode(vectors, mode)
+    eigenvalue = spread(values.to(vectors.dtype), shape).real
+    sensitivities = spread(vectors, shape)
     length = torch.linalg.vector_norm(sensitivities, dim=0).clamp_min(torch.finfo(values.dtype).tiny)
     return sensitivities * ((eigenvalue >= settings.support) / length)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import MissingCalibration, UnknownMethod
+from pipeline.operators.centred_fourier import to_kspace
 from pipeline.reconstruction.coil_sensitivity.calibration import padded_kspace
 from pipeline.reconstruction.coil_sensitivity.table import SENSITIVITIES, find_sensitivities
 from tests.pipeline.reconstruction.small_kspace import SHAPE, SmallScan, every_second_line, small_scan
@@ -38,6 +39,19 @@ def test_a_separate_reference_serves_where_the_centre_has_gaps(name: str) -> Non
         SENSITIVITIES[name](scan.kspace, None)
     reference = padded_kspace(small_scan().kspace.samples[0], (12, 12, 12))
     assert unexplained(SENSITIVITIES[name](replace(scan.kspace, calibration=reference), None), scan) < UNEXPLAINED[name]
+
+
+@pytest.mark.parametrize("slices", [[6, 9], [4, 7, 10]])
+def test_a_stack_of_few_slices_has_sensitivities_wherever_there_is_signal(slices: list[int]) -> None:
+    whole = small_scan()
+    coils = whole.sensitivities[:, slices] * whole.images[:, None, slices]
+    grid = replace(whole.kspace.grid, shape=(len(slices), *SHAPE[1:]))
+    lines = torch.ones((len(whole.images), *grid.shape[:2]), dtype=torch.bool)
+    kspace = replace(whole.kspace, samples=to_kspace(coils), measured=lines, grid=grid)
+    stack = SmallScan(kspace, whole.images[:, slices], whole.sensitivities[:, slices], whole.inside[slices])
+    sensitivities = SENSITIVITIES["espirit"](stack.kspace, None)
+    assert unexplained(sensitivities, stack) < UNEXPLAINED["espirit"]
+    assert bool((sensitivities.abs().sum(0)[stack.inside] > 0).all())
 
 
 def test_a_wrong_name_is_told_the_nearest_right_one() -> None:
