@@ -15,7 +15,7 @@ from dicom_io.geometry import Geometry
 from dicom_io.read.attributes import attribute_values, read_header
 from dicom_io.read.headers import FrameHeader
 from dicom_io.read.reader import FoundAcquisition, read_echo_series
-from dicom_io.read.sorting import assess, normal_of, slice_indices
+from dicom_io.read.sorting import assess, in_runs, normal_of, slice_indices
 from dicom_io.series import EchoSeries
 from node.inspection_advice import for_a_map, for_a_refusal
 from node.inspection_pictures import volumes_as_stored, volumes_of, write_picture
@@ -173,13 +173,7 @@ def _series_numbers(found: FoundAcquisition) -> str:
         first.setdefault(frames[0].series_instance_uid, path)
     headers = [read_header(path) for path in first.values() or found.paths[:1]]
     numbers = sorted({int(float(text)) for header in headers for text in _texts(header, "SeriesNumber")})
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+    return in_runs(numbers)
 
 
 def _software(header: Dataset) -> list[str]:

@@ -324,11 +324,15 @@ def _echo_gap(slots: Slots) -> str:
 
 
 def _slices(indices: Sequence[int]) -> str:
+    return f"{'slice' if len(indices) == 1 else 'slices'} {in_runs(indices)}"
+
+
+def in_runs(numbers: Sequence[int]) -> str:
+    """Write rising numbers with those that follow each other drawn together, as in "3, 8–13"."""
     runs: list[list[int]] = []
-    for index in indices:
-        if runs and index == runs[-1][-1] + 1:
-            runs[-1].append(index)
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([index])
-    named_runs = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
-    return f"{'slice' if len(indices) == 1 else 'slices'} {', '.join(named_runs)}"
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
