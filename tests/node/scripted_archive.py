@@ -111,16 +111,18 @@ class ScriptedArchive:
 
     def _take(self, event: evt.Event) -> tuple[int, None]:
         self.requests.append(event.action_information)
+        # A request is answered by the script of the moment it came: `while_asked` may outlast that.
+        status, reports = self.script.action_status, self.script.reports
         if self.while_asked is not None:
             self.while_asked()
-        if self.script.action_status == 0x0000:
-            if self.script.reports == "same":
+        if status == 0x0000:
+            if reports == "same":
                 is_sent = threading.Event()
                 event.assoc.bind(evt.EVT_PDU_SENT, lambda _: is_sent.set())
                 threading.Thread(target=self._report_here, args=(event.assoc, is_sent), daemon=True).start()
-            elif self.script.reports == "anew":
+            elif reports == "anew":
                 threading.Thread(target=self.report, daemon=True).start()
-        return self.script.action_status, None
+        return status, None
 
     def _report_here(self, association: Association, is_sent: threading.Event) -> None:
         # The report follows the response to the request.
