@@ -6,12 +6,15 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from pipeline.studies.table import Estimate, EvaluationTable
 from pipeline.training.evaluation_maps import ExampleMaps
 
 _DPI, _ROW_INCHES, _PANEL_INCHES = 110, 0.22, 2.2
 _NETWORK, _CLASSICAL = "tab:orange", "tab:blue"
+_WIDEST_LINEAR = 8.0
+"""Beyond this ratio of the longest to the shortest bar the axis is logarithmic, so that the short ones can be told."""
 _WINDOW_PPM, _ERROR_WINDOW_PPM = 0.12, 0.06
 
 
@@ -40,7 +43,14 @@ def draw_comparison(table: EvaluationTable, networks: Sequence[str], path: Path)
             axes.plot([found.low, found.high], [place, place], color="black", linewidth=1.2)
     axes.set_yticks(range(len(rows)), [f"{row[0]}, {row[1]}" for row in reversed(rows)], fontsize=7)
     axes.set(xlabel=table.columns[3], title=table.title)
-    axes.grid(True, axis="x", alpha=0.3)
+    values = [row[3].value for row in rows if isinstance(row[3], Estimate)]
+    if values and min(values) > 0 and max(values) > _WIDEST_LINEAR * min(values):
+        axes.set_xscale("log")
+        axes.set_xlim(left=0.7 * min(values))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(True, axis="x", which="both", alpha=0.3)
     _save(drawing, path)
 
 
