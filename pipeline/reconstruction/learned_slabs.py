@@ -20,7 +20,7 @@ _TINY = 1e-20
 class LearnedSettings:
     """How a reconstruction network computes; no setting changes the images by more than a little."""
 
-    thickness: int = setting(24, "voxel", "planes across the readout that are computed together", minimum=4)
+    thickness: int = setting(48, "voxel", "planes across the readout that are computed together", minimum=4)
     margin: int = setting(6, "voxel", "further planes that are read on either side", minimum=0)
     precision: str = setting("auto", "-", "of the products; auto is bfloat16 on a GPU that has it", choices=PRECISIONS)
 
