@@ -10,6 +10,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext
 
 from dicom_io import codes
+from dicom_io.kspace import raw_data
 from dicom_io.network import association, contexts, mpps, query, send_result, storage_commitment, storage_scp
 from dicom_io.network.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_io.network.peers import WebPeer
@@ -31,6 +32,9 @@ def network_tables(created: Mapping[str, str]) -> dict[str, str]:
     """Return the tables by their name in the template; `created` holds the SOP class of every kind of object."""
     return {
         "content": _content(created),
+        "raw_creator": f"`{raw_data.CREATOR_VERSION_UID}`",
+        "raw_private_creator": raw_data.PRIVATE_CREATOR,
+        "raw_elements": _raw_elements(),
         "accepted_syntaxes": _syntaxes(contexts.ACCEPTED_TRANSFER_SYNTAXES),
         "proposed_storage": _proposed_storage(created),
         "verification_contexts": _contexts(contexts.verification_contexts()),
@@ -67,6 +71,11 @@ def _content(created: Mapping[str, str]) -> str:
         for uid in map(UID, every)
     ]
     return table(("SOP class", "UID", "Created", "Received and kept", "Read for mapping", "Sent"), rows)
+
+
+def _raw_elements() -> str:
+    rows = [(str(tag), vr, meaning) for tag, (vr, meaning) in raw_data.PRIVATE_ELEMENTS.items()]
+    return table(("Tag", "VR", "Meaning"), rows)
 
 
 def _syntaxes(syntaxes: Iterable[str]) -> str:

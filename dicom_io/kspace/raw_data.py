@@ -207,6 +207,17 @@ def _check_inside(path: Path, payload: RawPayload) -> None:
         raise MalformedRawData("The k-space in the Raw Data object is not what its digest says; send it again.")
 
 
+PRIVATE_ELEMENTS: Mapping[Tag, tuple[str, str]] = {
+    Tag(_GROUP, _FORMAT): ("LO", f"what the payload is: {', '.join(PayloadFormat)}"),
+    Tag(_GROUP, _SHA256): ("LO", "SHA-256 of the payload's bytes, hexadecimal"),
+    Tag(_GROUP, _BYTES): ("LO", "their number"),
+    Tag(_GROUP, _OVERRIDES): ("UT", "what a site stated beside the raw data, as JSON; absent where it stated nothing"),
+    Tag(_GROUP, _CONTENT): (
+        "OB",
+        "the MRD stream, padded to even length; absent where the node keeps a file",
+    ),
+}
+"""Value representation and meaning of every private element, for the conformance statement."""
 # Who can read what: Creator-Version UID (0008,9123) → decoder.
 DECODERS: Mapping[str, Callable[[Path], RawPayload]] = {CREATOR_VERSION_UID: _find_own}
 

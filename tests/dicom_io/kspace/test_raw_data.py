@@ -3,13 +3,14 @@ from datetime import UTC, datetime
 
 import pytest
 from pydicom import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import RawDataStorage
 
 from dicom_io.errors import MalformedRawData, UnknownRawData
 from dicom_io.kspace.formats import format_of, read_payload
 from dicom_io.kspace.mrd_file import write_file
 from dicom_io.kspace.mrd_messages import stream_of
-from dicom_io.kspace.raw_data import PayloadFormat, RawPayload, find_payload, raw_data_object
+from dicom_io.kspace.raw_data import PRIVATE_ELEMENTS, PayloadFormat, RawPayload, find_payload, raw_data_object
 from dicom_io.write.part10 import to_bytes
 from dicom_io.write.validation import validate
 from tests.dicom_io.kspace.raw_scans import IDENTITY, raw_header, raw_scan
@@ -43,6 +44,15 @@ def test_kspace_in_a_raw_data_object_comes_back(tmp_path):
     assert payload.offset is not None
     read = read_payload(path, payload)
     assert all((a == b).all() for a, b in zip(read.samples, scan.samples, strict=True))
+
+
+def test_its_private_elements_are_those_that_the_conformance_statement_lists():
+    made = envelope(raw_scan())
+    held = {
+        element.tag: element.VR for element in made if element.tag.is_private and not element.tag.is_private_creator
+    }
+    assert held == {tag: vr for tag, (vr, _) in PRIVATE_ELEMENTS.items() if tag in held}
+    assert set(PRIVATE_ELEMENTS) - set(held) == {Tag(0x0099, 0x1004)}
 
 
 def test_the_object_may_stand_for_a_file_beside_it(tmp_path):
