@@ -8,6 +8,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import RLELossless
+from rle import decode_pixel_data
 
 from dicom_io.errors import TruncatedPixelData
 from dicom_io.read.conclusions import Conclusions
@@ -69,6 +70,32 @@ def test_frames_of_several_fragments_or_with_another_table_are_left_to_the_decod
     for pixel_data in (several, bytes(table_of_another), several[:-4]):
         (path,) = saved([with_pixels(packed[0], pixel_data)], tmp_path)
         assert pixels_of(path).frames(path) is None
+
+
+def test_bits_above_the_stored_ones_follow_them(tmp_path: Path, packed: list[Dataset]) -> None:
+    stored = decode(saved(packed[:1], tmp_path)[0])
+    assert packed[0].BitsStored == 12
+    changed = with_pixels(packed[0], packed[0].PixelData)
+    changed.decompress(generate_instance_uid=False)
+    changed.PixelData = (stored | 0xF000).tobytes()
+    changed.compress(RLELossless, generate_instance_uid=False)
+    (path,) = saved([changed], tmp_path)
+    frames = pixels_of(path).frames(path)
+    assert frames is not None
+    assert np.array_equal(np.stack(list(frames)), stored)
+
+
+def test_a_frame_that_only_pydicoms_own_decoder_takes_is_read_with_it(tmp_path: Path, packed: list[Dataset]) -> None:
+    stored = decode(saved(packed[:1], tmp_path)[0])
+    frames = fragments(packed[0])
+    # The third of fifteen offsets, though there are two segments.
+    frames[1] = frames[1][:12] + b"\x05\0\0\0" + frames[1][16:]
+    with pytest.raises(ValueError, match="Invalid segment offset"):
+        decode_pixel_data(frames[1], version=2, rows=packed[0].Rows, columns=packed[0].Columns, bits_allocated=16)
+    (path,) = saved([with_pixels(packed[0], encapsulate(frames))], tmp_path)
+    found = pixels_of(path).frames(path)
+    assert found is not None
+    assert np.array_equal(np.stack(list(found)), stored)
 
 
 def test_a_damaged_frame_is_refused_by_name(tmp_path: Path, packed: list[Dataset]) -> None:
