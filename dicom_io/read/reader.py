@@ -1,6 +1,8 @@
 """The only door through which acquisitions enter: files in, ordered arrays in known units out, or a named refusal."""
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +45,22 @@ def file_name(path: Path) -> str:
     return path.name
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Read without the cyclic garbage collector, which would walk over headers that are all in use, again and again.
+
+    Whoever stopped it starts it again, so readings in several threads leave it running.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@uncollected()
 def read_echo_series(
     paths: Sequence[Path], name_of: Callable[[Path], str] = file_name, share: Share | None = None
 ) -> EchoSeries:
@@ -83,6 +101,7 @@ def read_echo_series(
     return EchoSeries(_source(assembly, _scaling(assembly, scales), ignored, tuple(notes)), magnitude, phase)
 
 
+@uncollected()
 def read_source(
     paths: Sequence[Path], name_of: Callable[[Path], str] = file_name, share: Share | None = None
 ) -> SourceSeries:

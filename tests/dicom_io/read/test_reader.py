@@ -1,6 +1,8 @@
 """What the reader makes of each manufacturer's encoding, and that neither order nor file names matter."""
 
+import gc
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +162,26 @@ def test_identical_copies_are_ignored_and_noted(tmp_path: Path) -> None:
     series = read_echo_series(scanner.save([*objects, *objects[:5]], tmp_path))
     assert_is_the_scan(series, SCAN, 1e-3)
     assert "5 identical copies were ignored." in series.source.notes
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    assert gc.isenabled()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector")
+@pytest.mark.parametrize("read", [read_echo_series, read_source])
+def test_after_a_reading_or_a_refusal_the_garbage_collector_runs_again_unless_it_was_stopped_before(
+    read: Callable[[list[Path]], object], tmp_path: Path
+) -> None:
+    paths = scanner.save(scanner.classic(Scan(), "SIEMENS", "MP", scanner.as_siemens), tmp_path)
+    for is_enabled in (True, False):
+        if not is_enabled:
+            gc.disable()
+        read(paths)
+        assert gc.isenabled() is is_enabled
+        with pytest.raises(errors.IncompleteSeries):
+            read(paths[1:])
+        assert gc.isenabled() is is_enabled
