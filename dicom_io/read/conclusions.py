@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from pydicom import Dataset
 
-from dicom_io.read.elements import TAG, TAG_BITS, Layout, Layouts
+from dicom_io.read.elements import ODD_GROUP, TAG, TAG_BITS, Layout, Layouts
 from dicom_io.read.frames import Frames
-from dicom_io.read.multiframe import PRIVATE_HOLDERS, FrameView, keys_of, tag_of
+from dicom_io.read.multiframe import FRAME_TYPE, PRIVATE_HOLDERS, FrameView, keys_of, tag_of
 from dicom_io.read.plain_values import PLAIN_VR
 
 ANSWERS_MAXIMUM = 4096
@@ -46,9 +46,9 @@ class Looked:
         return bool(self.private) and self._holds_private(key, vr)
 
     def _holds_private(self, key: int, vr: str | None) -> bool:
+        if not key & ODD_GROUP:
+            return key == tag_of(FRAME_TYPE)
         group, element = (key & TAG) >> 16, key & 0xFFFF
-        if key == tag_of("MRImageFrameTypeSequence"):
-            return True
         # What is written as a number or a word holds nothing, whatever its value.
         is_offset = (group, element & 0xFF) in HOLDER_OFFSETS and vr not in PLAIN_VR
         is_holder = group in HOLDER_GROUPS and (element in CREATORS or is_offset)

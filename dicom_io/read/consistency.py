@@ -194,9 +194,9 @@ def _require_extent(frame: FrameHeader, names: Mapping[str, str]) -> None:
 
 def interpolation_note(frames: Sequence[FrameHeader]) -> str:
     """Return the sentence that says that there are more pixels than were measured, or an empty string."""
-    for frame in frames:
-        acquired = sorted(frame.acquired_matrix)
-        found = sorted((frame.rows, frame.columns))
+    for matrix, rows, columns in dict.fromkeys((frame.acquired_matrix, frame.rows, frame.columns) for frame in frames):
+        acquired = sorted(matrix)
+        found = sorted((rows, columns))
         if len(acquired) == 2 and acquired[0] > 0 and found[1] / acquired[1] > INTERPOLATED:
             return (
                 f"The scanner interpolated {acquired[1]} × {acquired[0]} measured points to {found[1]} × {found[0]} "

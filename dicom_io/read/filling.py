@@ -101,7 +101,10 @@ def _rescalings(
 
 
 def _rescale(stored: np.ndarray, rescaling: _Rescaling, target: np.ndarray) -> None:
-    np.multiply(stored, rescaling.slope, out=target, dtype=np.float32, casting="unsafe")
+    # Converting first and multiplying in place afterwards spares numpy a buffer, and a slope of 1 changes nothing.
+    np.copyto(target, stored, casting="unsafe")
+    if rescaling.slope != ONE:
+        np.multiply(target, rescaling.slope, out=target)
     # Adding nothing would only turn the −0 that a negative slope makes of 0.
     if rescaling.intercept or rescaling.slope <= 0:
         np.add(target, rescaling.intercept, out=target)

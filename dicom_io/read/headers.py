@@ -188,11 +188,14 @@ def _require_image(view: FrameView, vendor: Vendor | None) -> None:
 
 def _require_own_elements(view: FrameView, vendor: Vendor | None) -> None:
     """Refuse another manufacturer's scanner elements: with a wrong Manufacturer the phase would get a wrong sign."""
-    for creator, maker in SCANNER_ELEMENTS.items():
-        if vendor is None or vendor.name == maker:
-            continue
+    if vendor is None:
+        return
+    others = {creator: maker for creator, maker in SCANNER_ELEMENTS.items() if maker != vendor.name}
+    groups = dict.fromkeys(group for maker in others.values() for group in SCANNER_GROUPS[maker])
+    found = {group: view.creators(group) for group in groups}
+    for creator, maker in others.items():
         for group in SCANNER_GROUPS[maker]:
-            if creator in view.creators(group):
+            if creator in found[group]:
                 raise ContradictoryHeader(
                     f"{named('Manufacturer')} says {vendor.name}, but the private elements of {creator} are those of "
                     f"a {maker} scanner; ask the sender for the original headers."

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -158,6 +159,7 @@ def _require_usual_scale(chosen: Mapping[Slot, FrameHeader], names: Mapping[str,
             )
 
 
+@lru_cache(1024)
 def _rounded(gain: float) -> float:
     return float(f"{gain:.{GAIN_DIGITS}g}")
 
