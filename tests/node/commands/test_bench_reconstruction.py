@@ -40,3 +40,15 @@ def test_sensitivities_are_judged_by_what_they_leave_unexplained() -> None:
     assert verdict.is_reached
     (worse,) = judged([found("Lodestone", 0.9, 1.0), found("BART", 0.8, 20.0)])
     assert not worse.is_reached
+
+
+@pytest.mark.parametrize(
+    ("psnr", "phase", "is_reached"), [(37.1, 39.0, True), (36.9, 39.0, False), (37.1, 41.0, False)]
+)
+def test_a_network_is_judged_by_the_best_wavelet_sparse_images_of_others_and_may_take_its_time(
+    psnr: float, phase: float, is_reached: bool
+) -> None:
+    ours = row("Lodestone", psnr, phase, 500.0, "variational_network")
+    (verdict,) = judged([ours, row("BART", 36.0, 40.0, 10.0, "l1_wavelet"), row("BART", 38.0, 30.0, 10.0)])
+    assert verdict.beside == "l1_wavelet"
+    assert verdict.is_reached is is_reached
