@@ -235,6 +235,8 @@ def _complex_pair(frames: Sequence[FrameHeader], vendor: Vendor) -> tuple[Part, 
     order = COMPLEX_PAIRS[::-1] if vendor.name == "GE" else COMPLEX_PAIRS
     for pair in order:
         if present >= set(pair):
+            for better in order[: order.index(pair)]:
+                _require_no_nameless_half(frames, better)
             return pair
     if Part.PHASE_DIFFERENCE in present:
         raise errors.PhaseDifference(
@@ -256,6 +258,17 @@ def _complex_pair(frames: Sequence[FrameHeader], vendor: Vendor) -> tuple[Part, 
         "Only magnitude images arrived, or images that name no part; switch on phase (or real and imaginary) "
         "reconstruction in the protocol and send those images as well."
     )
+
+
+def _require_no_nameless_half(frames: Sequence[FrameHeader], pair: tuple[Part, Part]) -> None:
+    """Refuse a better pair of which one half is there, and the other may be images that lost the name of their part."""
+    counts = Counter(frame.part for frame in frames)
+    there, lost = sorted(pair, key=lambda part: -counts[part])
+    if counts[there] and not counts[lost] and counts[Part.UNKNOWN] >= counts[there]:
+        raise errors.IncompleteSeries(
+            f"There are {there} images but no {lost} ones, and {counts[Part.UNKNOWN]} images that do not say which "
+            "part they are; ask the sender for intact headers."
+        )
 
 
 def _left_out(frames: Sequence[FrameHeader], parts: tuple[Part, Part]) -> list[str]:

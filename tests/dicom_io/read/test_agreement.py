@@ -186,3 +186,12 @@ def test_frames_of_an_enhanced_object_that_lost_their_name_end_in_the_same_phase
         return
     turned = np.angle(np.exp(1j * (found.phase.astype(float) - scan().phase)))
     assert np.abs(turned).max() < ROUNDING_RAD
+
+
+def test_real_images_that_all_lost_their_name_are_not_left_aside_for_the_coarser_phase(tmp_path: Path) -> None:
+    images = FLAVOURS["ge_classic"](scan())
+    for image in chosen(images, "R", "all"):
+        image.private_block(0x0043, "GEMS_PARM_01")
+        del image[0x0043, 0x0010]
+    with pytest.raises(IncompleteSeries, match="imaginary images but no real ones, and 8 images that do not say"):
+        read(images, tmp_path)
