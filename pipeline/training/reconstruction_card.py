@@ -42,7 +42,7 @@ def reconstruction_card_text(facts: ReconstructionCardFacts) -> str:
 
 _LIMITS = """## Limits
 
-- Simulated heads only, nobody's scan: no motion, no flow, no fat; voxels of 1.4 to 3.2 mm, signal-to-noise ratios \
+- Simulated heads only, nobody's scan: no motion, no flow, no fat; voxels of 0.7 to 3.0 mm, signal-to-noise ratios \
 of 20 to 120.
 - Cartesian k-space of Poisson disks and regular patterns, acceleration 2 to 6; other patterns were never seen.
 - Its images are used only where they give the measured samples back within the noise; the conventional images are \
@@ -53,7 +53,7 @@ always kept beside them, and the difference is reported.
 def _material(facts: ReconstructionCardFacts) -> str:
     return (
         f"## Data\n\nSimulated heads of the families {', '.join(TRAINED_FAMILIES)}, each with coil arrays of 6 to 12 "
-        "loops, its own echo times, tilt and voxels; half of the sensitivities are those that the noisy centre of "
+        "loops, its own echo times, tilt and voxels; a fifth of the sensitivities are those that the noisy centre of "
         "k-space gives."
     )
 

@@ -57,7 +57,7 @@ class ReconstructionPlan:
         return {"n_iterations": wanted[0]} if wanted else {}
 
 
-_LOSS = "L1 + root mean square + 0.5 L1 across the truth"
+_LOSS = "L1 + root mean square + 0.5 L1 across the truth + 2 L1 of blocks"
 RECONSTRUCTION_PLANS: dict[str, ReconstructionPlan] = {
     "variational_network": ReconstructionPlan(
         parallel_imaging_example,

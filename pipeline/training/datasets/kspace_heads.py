@@ -82,7 +82,8 @@ def head_material(purpose: str, seed: int, index: int) -> HeadMaterial:
 
 def _protocol(chance: Chance) -> Protocol:
     """Return a scan that holds the whole head, of random voxels, tilt and echoes."""
-    voxel = (chance.log_uniform(1.6, 3.2), chance.log_uniform(1.4, 2.8), chance.log_uniform(1.4, 2.8))
+    in_plane = chance.log_uniform(0.8, 2.4)
+    voxel = (chance.log_uniform(1.4, 3.0), in_plane, in_plane * chance.log_uniform(0.85, 1.2))
     extents = (chance.uniform(140, 165), chance.uniform(205, 225), chance.uniform(165, 185))
     shape = tuple(2 * round(extent / size / 2) for extent, size in zip(extents, voxel, strict=True))
     first = chance.uniform(0.003, 0.008)
@@ -94,7 +95,7 @@ def _protocol(chance: Chance) -> Protocol:
         b0_tesla=chance.choice((1.5, 3.0, 3.0, 3.0)),
         snr=_NO_NOISE,
         rotation_deg=(chance.uniform(-25, 25), chance.uniform(-10, 10), chance.uniform(-10, 10)),
-        finest_mm=0.5 * max(voxel),
+        finest_mm=max(0.8, 0.5 * max(voxel)),
     )
 
 

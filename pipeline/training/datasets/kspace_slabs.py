@@ -22,6 +22,8 @@ _MOST_VOXELS = 40_000
 _LEAST_THICKNESS = 4
 _SNR = (20.0, 120.0)
 _COILS_AT_ONCE = 2
+_SHARE_CALIBRATED = 0.2
+"""Of the slabs whose sensitivities come from few lines; the others have the true ones, to which ESPIRiT comes near."""
 _LEAST_SIGNAL = 0.02
 """Share of a slab's voxels that must be brain."""
 _FLOOR = 0.05
@@ -72,7 +74,7 @@ MakeExample = Callable[[HeadMaterial, Chance, int], KspaceExample]
 def parallel_imaging_example(material: HeadMaterial, chance: Chance, thickness: int) -> KspaceExample:
     """Return a slab for the variational network: adjoint image, mask, sensitivities, wavelet-sparse start.
 
-    Half of the sensitivities are the true ones, half those that the slab's own calibration block gives.
+    Most sensitivities are the true ones, some those that the slab's own calibration block gives.
     """
     slab = _slab(material, chance, thickness)
     adjoint = (slab.sensitivities.conj() * torch.fft.ifft2(slab.samples, dim=_PLANE, norm="ortho")).sum(0)
@@ -143,7 +145,7 @@ def _slab(material: HeadMaterial, chance: Chance, thickness: int) -> _Slab:
     level = 1 / chance.log_uniform(*_SNR)
     noise = complex_noise(tuple(coil_images.shape), level, chance.tables)
     samples = torch.fft.fft2(coil_images + noise, dim=_PLANE, norm="ortho") * mask[..., None]
-    sensitivities = calibrated_sensitivities(samples, calibration) if chance.happens(0.5) else true
+    sensitivities = calibrated_sensitivities(samples, calibration) if chance.happens(_SHARE_CALIBRATED) else true
     inside = image.abs() > _FLOOR
     if chance.happens(0.5):
         around = torch.nn.functional.max_pool3d(inside.float()[None, None], 5, 1, 2)[0, 0]
