@@ -57,6 +57,17 @@ def quietly() -> Iterator[None]:
 
 
 @contextmanager
+def surviving_panics() -> Iterator[None]:
+    """Turn the panic of a decoder that is written in Rust, which is no `Exception`, into one of `PARSING_FAILURES`."""
+    try:
+        yield
+    except BaseException as failure:
+        if type(failure).__module__ != "pyo3_runtime":
+            raise
+        raise RuntimeError("The decoder gave up.") from failure
+
+
+@contextmanager
 def naming(name: str) -> Iterator[None]:
     """Begin every refusal from the block with the name of the file it is about."""
     try:

@@ -106,3 +106,25 @@ def test_a_damaged_frame_is_refused_by_name(tmp_path: Path, packed: list[Dataset
     paths = saved([with_pixels(packed[0], encapsulate(frames)), *packed[1:]], tmp_path)
     with pytest.raises(TruncatedPixelData, match=r"^0\.dcm: .*cannot be decoded as RLE Lossless"):
         read_echo_series(paths)
+
+
+def test_a_segment_longer_than_its_frame_which_makes_the_decoder_panic_is_refused(
+    tmp_path: Path, packed: list[Dataset]
+) -> None:
+    item = packed[0]
+    # One literal run of two bytes more than the frame has pixels, for the first of two segments.
+    n_pixels = item.Rows * item.Columns + 2
+    run = b"".join(bytes([127, *range(128)]) for _ in range(n_pixels // 128)) + bytes([n_pixels % 128 - 1])
+    run += bytes(n_pixels % 128)
+    offsets = (2, 64, 64 + len(run), *[0] * 13)
+    fragment = b"".join(number.to_bytes(4, "little") for number in offsets) + run + run
+    with pytest.raises(BaseException, match="out of bounds"):
+        decode_pixel_data(fragment, version=2, rows=item.Rows, columns=item.Columns, bits_allocated=16)
+    damaged = with_pixels(item, encapsulate([fragment, *fragments(item)[1:]], has_bot=True))
+    (path,) = saved([damaged], tmp_path)
+    frames = pixels_of(path).frames(path)
+    assert frames is not None
+    with pytest.raises(TruncatedPixelData, match="cannot be decoded"):
+        next(frames)
+    with pytest.raises(TruncatedPixelData, match="cannot be decoded"):
+        decode(path)
