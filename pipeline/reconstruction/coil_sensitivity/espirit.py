@@ -11,9 +11,10 @@ from pipeline.reconstruction.coil_sensitivity.calibration import calibration_ksp
 from pipeline.reconstruction.coil_sensitivity.interpolation import spread
 from pipeline.reconstruction.coil_sensitivity.low_resolution import in_phase_of_mode, strongest_mode
 from pipeline.reconstruction.kspace import Kspace
+from pipeline.reconstruction.noise_whitening import noise_level
 
 _APART = 2
-_MOST_COLUMNS = 1100
+_MOST_COLUMNS = 2100
 """Samples of a neighbourhood in all coils; the time that its correlations take grows with the third power."""
 
 
@@ -25,8 +26,11 @@ class EspiritSettings:
     kernel_size: int = setting(
         5, "samples", "size of the neighbourhoods in k-space; less for many coils", minimum=2, maximum=9
     )
+    noise_margin: float = setting(
+        2.5, "1", "singular values below so many times those of the noise alone are noise", minimum=0.0, maximum=100.0
+    )
     null_share: float = setting(
-        0.02, "1", "singular values below this share of the largest are noise", minimum=0.0, maximum=0.9
+        0.002, "1", "those below this share of the largest are left out in any case", minimum=0.0, maximum=0.9
     )
     support: float = setting(
         0.95,
@@ -62,27 +66,31 @@ def espirit(kspace: Kspace, settings: EspiritSettings | None = None) -> Tensor:
     Notes
     -----
     Eigenvectors are found on a grid somewhat finer than the calibration's and interpolated by cubics: they change no
-    faster than the calibration can show.
+    faster than the calibration can show. Which neighbourhoods are signal follows from the noise: with a fixed share of
+    the largest singular value either little of a loud scan is explained or all of a faint one's noise.
 
     Source: Uecker 2014, doi:10.1002/mrm.24751.
     """
     settings = settings or EspiritSettings()
     calibration = calibration_kspace(kspace, settings.calibration_size)
     mode = strongest_mode(calibration)
+    noise = noise_level(kspace)
     n_z, n_y, n_x = kspace.grid.shape
     if n_z == _APART:
         # Two samples have no neighbourhood to learn from along their axis, so each slice is a scan of its own.
         slices = to_image(calibration, axes=(1,)).unbind(1)
-        return torch.cat([_found(one[:, None], (1, n_y, n_x), mode, settings) for one in slices], dim=1)
-    return _found(calibration, (n_z, n_y, n_x), mode, settings)
+        return torch.cat([_found(one[:, None], (1, n_y, n_x), mode, noise, settings) for one in slices], dim=1)
+    return _found(calibration, (n_z, n_y, n_x), mode, noise, settings)
 
 
-def _found(calibration: Tensor, shape: tuple[int, int, int], mode: Tensor, settings: EspiritSettings) -> Tensor:
+def _found(
+    calibration: Tensor, shape: tuple[int, int, int], mode: Tensor, noise: float, settings: EspiritSettings
+) -> Tensor:
     """Return the sensitivities `(coil, z, y, x)` on a grid from the middle of k-space, in the phase of a mode."""
     widest = min(settings.kernel_size, max(2, int((_MOST_COLUMNS / len(calibration)) ** (1 / 3) + 1e-9)))
     # Of fewer than half the samples, or a short axis has next to no neighbourhoods to learn from.
     kernel = [min(widest, max(2, size // 2), size) for size in calibration.shape[1:]]
-    lags = _correlations(_signal_kernels(calibration, kernel, settings.null_share))
+    lags = _correlations(_signal_kernels(calibration, kernel, noise, settings))
     coarse = [
         min(full, max(round(settings.grid_factor * size), lag))
         for full, size, lag in zip(shape, calibration.shape[1:], lags.shape[2:], strict=True)
@@ -95,14 +103,17 @@ def _found(calibration: Tensor, shape: tuple[int, int, int], mode: Tensor, setti
     return sensitivities * ((eigenvalue >= settings.support) / length)
 
 
-def _signal_kernels(calibration: Tensor, kernel: list[int], null_share: float) -> Tensor:
+def _signal_kernels(calibration: Tensor, kernel: list[int], noise: float, settings: EspiritSettings) -> Tensor:
     """Return the neighbourhoods `(n, coil, z, y, x)` of which the calibration is made, as an orthonormal set."""
     windows = calibration
     for axis, size in enumerate(kernel, start=1):
         windows = windows.unfold(axis, size, 1)
     rows = windows.permute(1, 2, 3, 0, 4, 5, 6).reshape(-1, calibration.shape[0] * kernel[0] * kernel[1] * kernel[2])
     energies, vectors = torch.linalg.eigh(rows.mH @ rows)
-    kept = energies.clamp_min(0).sqrt() > null_share * energies[-1].sqrt()
+    # Noise alone has about the same energy in every combination: its power times the number of neighbourhoods.
+    of_noise = settings.noise_margin * noise * len(rows) ** 0.5
+    least = max(of_noise, settings.null_share * float(energies[-1].clamp_min(0).sqrt()))
+    kept = energies.clamp_min(0).sqrt() > least
     # The rows are combinations of the conjugate vectors.
     return vectors[:, kept].mH.reshape(-1, calibration.shape[0], *kernel)
 
