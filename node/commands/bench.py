@@ -116,7 +116,9 @@ def mrd(
 @bench.command()
 def reconstruction(
     method: Method = None,
-    family: Annotated[str, typer.Option("--family", "-f", help="Phantom family of the head.")] = "textured",
+    family: Annotated[
+        str, typer.Option("--family", "-f", help="Phantom family of the head; no network was trained on this one.")
+    ] = "strong_background",
     seed: Annotated[int, typer.Option(min=0, help="Decides the head.")] = 7013,
     quick: Annotated[
         bool, typer.Option("--quick", help="A small volume and fewer settings of other programs.")
