@@ -6,9 +6,10 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pydicom
@@ -56,15 +57,15 @@ def quietly() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def surviving_panics() -> Iterator[None]:
-    """Turn the panic of a decoder that is written in Rust, which is no `Exception`, into one of `PARSING_FAILURES`."""
-    try:
-        yield
-    except BaseException as failure:
-        if type(failure).__module__ != "pyo3_runtime":
-            raise
-        raise RuntimeError("The decoder gave up.") from failure
+class SurvivingPanics(AbstractContextManager[None]):
+    """Turns the panic of a decoder that is written in Rust, which is no `Exception`, into one of `PARSING_FAILURES`."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise what can be refused in place of a panic."""
+        if kind is not None and kind.__module__ == "pyo3_runtime":
+            raise RuntimeError("The decoder gave up.") from failure
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from dicom_io.errors import (
     TruncatedPixelData,
     UnsupportedTransferSyntax,
 )
-from dicom_io.instance import PARSING_FAILURES, attribute, named, number, open_instance, quietly, surviving_panics, text
+from dicom_io.instance import PARSING_FAILURES, SurvivingPanics, attribute, named, number, open_instance, quietly, text
 from dicom_io.read import jpeg_lossless
 from dicom_io.read.conclusions import Conclusions
 from dicom_io.read.cutting import UNDEFINED_LENGTH
@@ -214,7 +214,7 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     if not syntax.is_transfer_syntax:
         raise unsupported
     try:
-        with surviving_panics():
+        with SurvivingPanics():
             return pixel_array(dataset, raw=True)
     except (NotImplementedError, ImportError) as failure:
         raise unsupported from failure

@@ -17,7 +17,7 @@ from pydicom.uid import RLELossless
 from rle import decode_pixel_data
 
 from dicom_io.errors import TruncatedPixelData
-from dicom_io.instance import PARSING_FAILURES, named, quietly, surviving_panics
+from dicom_io.instance import PARSING_FAILURES, SurvivingPanics, named, quietly
 from dicom_io.read.cutting import IMPLICIT_HEADER, SEQUENCE_END
 from dicom_io.read.encapsulation import RESEND
 
@@ -74,7 +74,7 @@ class RunLengthPixels:
         _, rows, columns = self.shape
         bits_allocated = 8 * self.dtype.itemsize
         try:
-            with surviving_panics():
+            with SurvivingPanics():
                 # Version 2 returns bytes that can be written to.
                 decoded = decode_pixel_data(
                     fragment, version=2, rows=rows, columns=columns, bits_allocated=bits_allocated
@@ -93,7 +93,7 @@ class RunLengthPixels:
         """Decode a frame that the fast decoder gives up, as pydicom would: it has a more patient one."""
         _, rows, columns = self.shape
         try:
-            with quietly(), surviving_panics():
+            with quietly(), SurvivingPanics():
                 frame, _ = get_decoder(RLELossless).as_array(
                     encapsulate([fragment]),
                     raw=True,
